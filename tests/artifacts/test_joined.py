@@ -49,6 +49,8 @@ def test_every_reader_reads_it():
     assert joined.to_arrow(where=[("x", ">", 1)]).num_rows == 2
     with pytest.raises(PlainDataError, match="no column 'y'"):
         joined.to_arrow(columns=["y"])
+    with pytest.raises(PlainDataError, match=r"columns='x' is one text; pass a list: columns=\['x'\]"):
+        joined.to_pandas(columns="x")
 
 
 def test_columns_of_views_are_joined_with_their_values():

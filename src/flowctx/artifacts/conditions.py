@@ -1,7 +1,8 @@
-"""Conditions of rows: what stands in ``where=``, checked against the columns that it is about."""
+"""What stands in ``columns=`` and ``where=``, checked against the columns that a table has."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +11,31 @@ import pyarrow.parquet as pq
 
 from flowctx.artifacts.types import canonical, type_name
 from flowctx.core.errors import PlainDataError
+
+
+def wanted_columns(columns: Sequence[str] | None, there: Sequence[str], shown: str) -> list[str]:
+    """Return the names of the columns that are wanted.
+
+    Args:
+        columns: Their names; ``None`` stands for all.
+        there: Those that there are.
+        shown: How the table is called in messages.
+
+    Raises:
+        PlainDataError: They are one text, or the table has no such column.
+
+    Example:
+        >>> wanted_columns(None, ["open", "close"], "the table")
+        ['open', 'close']
+    """
+    if columns is None:
+        return list(there)
+    if isinstance(columns, str):
+        raise PlainDataError(f"columns={columns!r} is one text; pass a list: columns=[{columns!r}]")
+    for name in columns:
+        if name not in there:
+            raise PlainDataError(f"{shown} has no column {name!r}; it has {', '.join(there)}")
+    return list(columns)
 
 
 class Condition:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flowctx.artifacts.conditions import Condition
+from flowctx.artifacts.conditions import Condition, wanted_columns
 from flowctx.artifacts.content import flat_column
 from flowctx.artifacts.into_pandas import pandas_frame
 from flowctx.artifacts.into_polars import polars_frame
@@ -56,12 +56,7 @@ class JoinedTable:
         if where is not None:
             stored = _stored(found)
             found = Condition(where, stored.schema, "the joined table").rows_of(stored).cast(found.schema)
-        if columns is None:
-            return found
-        missing = [name for name in columns if name not in found.column_names]
-        if missing:
-            raise PlainDataError(f"the tables have no column {missing[0]!r}; they have {', '.join(found.column_names)}")
-        return found.select(list(columns))
+        return found.select(wanted_columns(columns, found.column_names, "the joined table"))
 
     def to_pandas(self, columns: Sequence[str] | None, where: Any) -> Any:
         """Return it as a pandas DataFrame."""

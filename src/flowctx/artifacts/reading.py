@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flowctx.artifacts.conditions import Condition
+from flowctx.artifacts.conditions import Condition, wanted_columns
 from flowctx.artifacts.extra_libraries import need_library
 from flowctx.artifacts.form import Form
 from flowctx.artifacts.into_pandas import pandas_frame
@@ -190,15 +190,7 @@ class ParquetTable:
         return self._known
 
     def _names(self, columns: Sequence[str] | None) -> list[str]:
-        names = list(self._form[0].schema.names)
-        if columns is None:
-            return names
-        if isinstance(columns, str):
-            raise PlainDataError(f"columns={columns!r} is one text; pass a list: columns=[{columns!r}]")
-        for name in columns:
-            if name not in names:
-                raise PlainDataError(f"{self.shown} has no column {name!r}; it has {', '.join(names)}")
-        return list(columns)
+        return wanted_columns(columns, self._form[0].schema.names, self.shown)
 
     def _stored(self, names: list[str]) -> pa.Schema:
         stored = self._form[1]

@@ -81,7 +81,7 @@ def test_past_the_calendar_nothing_is_guessed():
     """What is not known is an error, unless only what is known is asked for."""
     assert TWO.known_until == date(2012, 1, 3)
     assert (TWO.known_count(date(2013, 1, 1)), TWO.known_count_before(date(2012, 1, 3))) == (2, 1)
-    with pytest.raises(CalendarError, match="until=2013-01-01 is outside what is known of the calendar TWO"):
+    with pytest.raises(CalendarError, match="^2013-01-01 is outside what is known of the calendar TWO"):
         TWO.count(date(2013, 1, 1))
     with pytest.raises(CalendarError, match="entry 2 of Daily.* is later than is known of its calendar"):
         TWO[2]

@@ -146,9 +146,7 @@ def test_a_last_session_is_read_to_the_end_of_its_calendar(kind, options, before
     mapping = PartitionMapping(ends, days, previous=1)
     assert [key.end for day in ("2026-12-28", "2026-12-31") for key in mapping.keys(days.key(date=day))] == [before] * 2
     later = PartitionScheme(date=Daily(start="2025-01-01"))
-    with pytest.raises(
-        CalendarError, match="the last day before the window=2027-.* is outside what is known of the calendar DESK"
-    ):
+    with pytest.raises(CalendarError, match="^2027-.* is outside what is known of the calendar DESK"):
         PartitionMapping(ends, later, previous=1).keys(later.key(date="2028-01-03"))
 
 

@@ -90,6 +90,8 @@ def test_an_empty_part_is_refused(text):
             r"says what is in it; name all others, or subtract: .* - scheme.select\('tier=T1'\)",
         ),
         ("tier!=T1", PartitionError, r"would leave something out.* - scheme.select\('tier=T1'\)"),
+        ("tier!=T1|T2", PartitionError, r"would leave something out.* - scheme.select\('tier=T1\|T2'\)"),
+        ("Tier=T1|T2", PartitionError, r"write tier=T1\|T2$"),
         ("tier=!T1|T2", PartitionError, r"'tier=!T1' would leave something out.* - scheme.select\('tier=T1'\)"),
         ("date=!2012-01-03", PartitionError, r" - scheme.select\('date=2012-01-03'\)"),
         ("date>=2012-01-03", PartitionError, r"has >=; write it as a range: date=2012-01-03\.\."),

@@ -106,7 +106,7 @@ class AsOfDates(Sequence[date]):
     def _base(self) -> int:
         """Position on the axis of the first entry."""
         start = self._first_of(self.start)
-        self._known(start, "start")
+        self._known(start)
         return self._axis.position(start)
 
     @cached_property
@@ -226,16 +226,16 @@ class AsOfDates(Sequence[date]):
             until = self.end
             if until is None:
                 raise CalendarError(f"{self!r} has no end, so it cannot be counted; pass until=, or give it an end=")
-        return self._count(self._last_of(until), "until")
+        return self._count(self._last_of(until))
 
-    def _count(self, last: int, what: str) -> int:
+    def _count(self, last: int) -> int:
         """Count the as-of dates up to and including an ordinal."""
         if self._end is not None and last > self._end:
             last = self._end
         if last < self._first_of(self.start):
             return 0
         base = self._base
-        self._known(last, what)
+        self._known(last)
         return max(0, self._axis.position(last + 1) - base)
 
     def known_count(self, until: date) -> int:
@@ -247,11 +247,11 @@ class AsOfDates(Sequence[date]):
             >>> Daily(start="2012-01-02", calendar=two).known_count(date(2013, 1, 1))
             2
         """
-        return self._count(min(self._last_of(until), self._known_range[1]), "until")
+        return self._count(min(self._last_of(until), self._known_range[1]))
 
     def known_count_before(self, bound: date) -> int:
         """Count the as-of dates before ``bound``, of those that are known of the calendar."""
-        return self._count(min(self._first_of(bound) - 1, self._known_range[1]), "bound")
+        return self._count(min(self._first_of(bound) - 1, self._known_range[1]))
 
     def __len__(self) -> int:
         length = self._length
@@ -317,7 +317,7 @@ class AsOfDates(Sequence[date]):
         ordinal = self._ordinal(as_of, "as_of")
         if ordinal < self._first_of(self.start) or (self._end is not None and ordinal > self._end):
             return None
-        self._known(ordinal, "as_of")
+        self._known(ordinal)
         position = self._axis.position(ordinal)
         return position - self._base if self._axis.position(ordinal + 1) > position else None
 
@@ -348,19 +348,19 @@ class AsOfDates(Sequence[date]):
             range(1, 4)
         """
         first = self._first_of(a)
-        low = 0 if first <= self._first_of(self.start) else self._count(first - 1, "a")
+        low = 0 if first <= self._first_of(self.start) else self._count(first - 1)
         return range(low, max(low, self.count(b)))
 
     # -- errors -------------------------------------------------------------------------------------------------
 
-    def _known(self, ordinal: int, what: str) -> None:
+    def _known(self, ordinal: int) -> None:
         """Refuse a day of which the calendar says nothing."""
         low, high = self._known_range
         if not low <= ordinal <= high:
             calendar, day = self.business_calendar, self._day(ordinal)
             first, last = self._day(low), self._day(high)
             raise CalendarError(
-                f"{what}={day} is outside what is known of the calendar {calendar.name} ({calendar.version}) here: "
+                f"{day} is outside what is known of the calendar {calendar.name} ({calendar.version}) here: "
                 f"{first} to {last}; start on or after {first}, and give the cadence an end= by {last}, or use an "
                 f"edition of the calendar that reaches further"
             )
@@ -393,6 +393,6 @@ class AsOfDates(Sequence[date]):
             >>> Weekly(start="2012-01-01").neighbours(date(2012, 1, 9))
             [datetime.date(2012, 1, 6), datetime.date(2012, 1, 13)]
         """
-        index = self._count(self._first_of(d) - 1, "d")
+        index = self._count(self._first_of(d) - 1)
         around = [self._entry(i) for i in (index - 1, index) if i >= 0]
         return [self._value(o) for o in around if o is not None]

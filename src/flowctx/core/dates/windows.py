@@ -197,7 +197,7 @@ class Cadence(AsOfDates):
 
     def _due_count(self, now: datetime, last: int) -> int:
         now = now.astimezone(UTC)  # two times of one zone would be compared by what clocks show
-        count = self._count(last, "now") if last >= self._first_of(self.start) else 0
+        count = self._count(last) if last >= self._first_of(self.start) else 0
         while (as_of := self._entry(count)) is not None and self._due(as_of) <= now:
             count += 1
         while count and self._due(self._ordinal_at(count - 1)) > now:
@@ -245,7 +245,7 @@ class Cadence(AsOfDates):
         base, axis = self._base, self._axis
         entry = self._entry(max(0, axis.position(axis.period_start(ordinal)) - base))
         if entry is None and not (self._end is not None and ordinal > self._end):
-            self._known(ordinal, "d")
+            self._known(ordinal)
         if entry is None:
             return None
         first, after = axis.window(entry)
@@ -272,7 +272,7 @@ class Cadence(AsOfDates):
         if last < max(first, start):
             beyond = self._length if self._length is not None and start > last else 0
             return range(beyond, beyond)
-        self._known(last, "the last day of the window")
+        self._known(last)
         low = self._axis.position(max(start, first)) - self._base
         return range(low, max(low, self._axis.position(last + 1) - self._base))
 
@@ -294,7 +294,7 @@ class Cadence(AsOfDates):
         start = self._axis.period_start(self._unit_of(instant))  # of the first window that goes on after the instant
         if start <= self._first_of(self.start):
             return range(0)
-        self._known(start - 1, "the last day before the window")
+        self._known(start - 1)
         stop = self._axis.position(start) - self._base
         high = stop if self._length is None else min(stop, self._length)
         return range(max(0, stop - n), max(0, stop - n, high))

@@ -81,7 +81,8 @@ def _clauses(text: str, names: list[str], selection: str) -> dict[str, list[str]
         if equals:
             name = name.strip()
             if name not in names:
-                raise _no_dimension(text, name, item.strip(), names)
+                clause = next(some for some in text.split(",") if some.startswith(token))
+                raise _no_dimension(text, name, clause.partition("=")[2].strip(), names)
             if name in clauses:
                 raise PartitionError(f"{text!r} names {name!r} twice; join alternatives with '|': {name}=A|B")
             current = clauses[name] = [item.strip()]
@@ -99,7 +100,8 @@ def _no_dimension(text: str, name: str, item: str, names: list[str]) -> Partitio
     if "!" in name:
         return _leaves_out(text, f"{meant}={item}")
     if plain != name:
-        written = f"{meant}=..{item}" if "<" in name else f"{meant}={item}.."
+        bound = item.partition("|")[0]
+        written = f"{meant}=..{bound}" if "<" in name else f"{meant}={bound}.."
         return PartitionError(f"{text!r} has {name.removeprefix(plain)}=; write it as a range: {written}")
     return PartitionError(
         f"{text!r} names {name!r}, and the scheme has the dimensions {', '.join(names)}; write {meant}={item}"

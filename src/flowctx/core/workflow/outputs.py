@@ -105,9 +105,9 @@ class Outputs(Mapping[PartitionKey, Mapping[str, Any]]):
     def table(self, name: str = "table") -> Table:
         """Return the tables of all outputs as one, with the dimensions as columns before theirs.
 
-        Columns are matched by name. One that is null in some tables takes its type from the others, and integers
-        become floats where that is exact; any other difference is refused. A table that has a column of a dimension's
-        name keeps it, if it holds the partition's own value.
+        Columns are matched by name. One that is null in some tables takes its type from the others; integers become
+        floats, and decimals take the largest scale, where that is exact. Any other difference is refused. A table that
+        has a column of a dimension's name keeps it, if it holds the partition's own value.
 
         Args:
             name: The name of the table in each output.
