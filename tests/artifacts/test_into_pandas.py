@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from flowctx import Outputs, PartitionKey, PlainDataError
+from flowctx.artifacts import from_pandas
 from stored_tables import stored
 
 LONG = 2**53 + 1
@@ -72,11 +73,12 @@ EXACT = pd.Timestamp("2026-01-31 20:00:00.123456789", tz="America/New_York")
         pa.array([[CLOSE], None], pa.list_(IN_ZONE, 1)),
         pa.array([[EXACT], []], pa.list_(pa.timestamp("ns", "America/New_York"))),
         pa.array(
-            [{"at": EXACT, "n": [LONG, None]}, None], pa.struct({"at": pa.timestamp("ns", EXACT.tz.key), "n": LIST})
+            [{"at": EXACT, "n": [LONG, None]}, None],
+            pa.struct({"at": pa.timestamp("ns", "America/New_York"), "n": LIST}),
         ),
         pa.array([{"at": EXACT.tz_localize(None)}, {"at": None}], pa.struct({"at": pa.timestamp("ns")})),
         pa.array([{"took": pd.Timedelta(7, "ns")}], pa.struct({"took": pa.duration("ns")})),
-        pa.array([[("a", EXACT)], []], pa.map_(pa.string(), pa.timestamp("ns", EXACT.tz.key))),
+        pa.array([[("a", EXACT)], []], pa.map_(pa.string(), pa.timestamp("ns", "America/New_York"))),
         pa.array([{"at": [CLOSE]}], pa.struct({"at": pa.list_(IN_ZONE)})),
     ],
     ids=lambda column: str(column.type),
@@ -97,6 +99,15 @@ def test_categories_of_times_keep_their_zone(zone):
     for given in (frame, frame.set_index("at"), frame.assign(k=list("abc")).set_index(["k", "at"])):
         pd.testing.assert_frame_equal(stored(given).to_pandas(), given)
     assert stored(frame).to_pandas(where=[("n", ">", 1)])["at"].cat.categories.tz is not None
+
+
+def test_categories_whose_zone_would_be_lost_are_refused(monkeypatch):
+    """Older versions of pyarrow make of them times without a zone."""
+    monkeypatch.setattr(from_pandas, "_loses_zone", lambda dtype: True)
+    frame = pd.DataFrame({"at": pd.Categorical(pd.to_datetime(["2026-01-31 20:00"]).tz_localize("UTC"))})
+    with pytest.raises(PlainDataError, match="times in a zone as categories in column 'at', of which .* keeps no zone"):
+        stored(frame)
+    assert stored(pd.DataFrame({"at": pd.Categorical(["a"])})).rows == 1
 
 
 def test_times_that_python_does_not_have_are_refused():

@@ -152,5 +152,16 @@ def _check_dtype(dtype: Any, values: Any, name: object, path: str) -> None:
             f"{path} has intervals as categories in column {name!r}, as pandas.cut makes them, which Parquet does not "
             "keep; give pandas.cut labels, or make text of them: .astype('str')"
         )
+    elif kind == "category" and getattr(dtype.categories, "tz", None) is not None and _loses_zone(dtype):
+        raise PlainDataError(
+            f"{path} has times in a zone as categories in column {name!r}, of which pyarrow {pa.__version__} keeps no "
+            "zone; install a newer one, or use no categories"
+        )
     elif kind.startswith(("complex", "Sparse")):
         raise PlainDataError(f"{path} has {kind} in column {name!r}, which Arrow cannot hold; convert it first")
+
+
+def _loses_zone(dtype: Any) -> bool:
+    import pandas as pd
+
+    return pa.array(pd.Categorical([], dtype=dtype)).type.value_type.tz is None
