@@ -288,11 +288,11 @@ def test_batches_may_have_new_categories_at_the_end():
     """Where they have no order, or a batch has none yet."""
     plain = (pd.DataFrame({"c": pd.Categorical([one])}) for one in "BA")
     assert list(stored(plain).to_pandas().c.cat.categories) == ["B", "A"]
-    found = (
-        stored(frame for frame in (ordered(None, of=pd.Index([], dtype="str")), ordered("A", of=["B", "A"])))
-        .to_pandas()
-        .c
+    columns = (
+        pa.DictionaryArray.from_arrays(pa.array([at], pa.int8()), pa.array(of, pa.string()), ordered=True)
+        for at, of in ((None, []), (1, ["B", "A"]))
     )
+    found = stored(pa.record_batch({"c": column}) for column in columns).to_pandas().c
     assert (list(found.cat.categories), found.cat.ordered, found[1]) == (["B", "A"], True, "A")
 
 
