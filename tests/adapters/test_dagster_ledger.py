@@ -153,6 +153,40 @@ def test_a_reexecution_of_a_resumed_run_continues_that(tmp_path, ledger, monkeyp
     assert found.context.capture_id == f"2012-10-26|{first.run_id}"
 
 
+def test_a_resumed_run_may_be_made_again(tmp_path, ledger, monkeypatch):
+    """Asked to run all steps of it again, Dagster does; capture and parameters are those of the run that it resumed."""
+    with persistent_instance(tmp_path) as instance:
+        monkeypatch.setenv(FLAG, "1")
+        first = run(flow, partition="2012-10-26", params={"limit": 5})
+        monkeypatch.delenv(FLAG)
+        tags = {"flowctx/resume_from": first.run_id, "flowctx/from_step": "load"}
+        second = execute(asset_job, instance, tags=tags)
+        third = execute(asset_job, instance, parent=second.run_id, again="all")
+    found = ledger.get_run(third.run_id)
+    assert (found.status, found.context.capture_id) == (RunStatus.OK, f"2012-10-26|{first.run_id}")
+    steps = {record.step: (record.run_attempt, record.output) for record in ledger.steps(found.key)}
+    assert steps["fetch"] == (3, {"run": third.run_id})
+    assert steps["load"] == (3, {"fetched_by": third.run_id, "cursor": 7, "limit": 5})
+
+
+@pytest.mark.parametrize("dead", [1, 2])
+def test_a_run_that_died_before_its_steps_is_executed_again(dead, tmp_path, ledger, monkeypatch):
+    """One that was to resume a run, or its re-execution: nothing of it is recorded, and the next one resumes that."""
+    with persistent_instance(tmp_path) as instance:
+        monkeypatch.setenv(FLAG, "1")
+        first = run(flow, partition="2012-10-26", params={"limit": 5})
+        monkeypatch.delenv(FLAG)
+        tags, before = {"dagster/partition": "2012-10-26", "flowctx/resume_from": first.run_id}, {}
+        for _ in range(dead):
+            died = instance.create_run_for_job(op_job(), run_config=QUIET, tags=tags, **before)
+            instance.report_run_failed(died)
+            before = {"parent_run_id": died.run_id, "root_run_id": died.root_run_id or died.run_id}
+        last = execute(op_job, instance, parent=died.run_id, again="all")
+    found = ledger.get_run(last.run_id)
+    assert (found.status, found.context.capture_id) == (RunStatus.OK, f"2012-10-26|{first.run_id}")
+    assert [record.run_attempt for record in ledger.steps(found.key)] == [1, 2]
+
+
 def test_a_run_of_some_assets_ends_with_them(tmp_path, ledger):
     """A run of a selection is a part when its own steps are done; the one that does the rest completes the capture."""
     bench = Bench(flow, tmp_path)

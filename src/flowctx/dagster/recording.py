@@ -7,8 +7,8 @@ from typing import Any
 
 import dagster as dg
 
-from flowctx.core.durability.continuation import EngineRerun
-from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.continuation import EngineRerun, find_run
+from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.durability.run_ledgers import run_ledger
@@ -44,11 +44,9 @@ def record_run(
     flow = body.workflow
     recorded_in = run_ledger(ledger, strict=strict_from_env())
     selected = selected_steps(body, op)
-    parent, rerun = op.run.parent_run_id, None
-    if parent is not None and request.resume_from:  # a tag that the re-execution inherited
-        request = replace(request, resume_from=parent)
-    elif parent is not None:
-        rerun = EngineRerun(run_id=parent, steps=lambda: selected)
+    rerun = _rerun(recorded_in, op, RunRecord(workflow=flow.name, context=ctx), selected)
+    if rerun is not None and request.resume_from:  # a tag that the re-execution inherited
+        request = replace(request, resume_from=rerun.run_id)
     plan = plan_run(
         recorded_in,
         flow,
@@ -61,6 +59,16 @@ def record_run(
         import_path=import_path_of(flow),
     )
     return begin_or_take_over(recorded_in, ledger, plan, lambda run: _end_of(op.instance, run))
+
+
+def _rerun(ledger: RunLedger, op: dg.OpExecutionContext, run: RunRecord, steps: Collection[str]) -> EngineRerun | None:
+    """Return what Dagster runs again: of the runs before, the last that is recorded; others died before their steps."""
+    before: dg.DagsterRun | None = op.run
+    while before is not None and (parent := before.parent_run_id) is not None:
+        if find_run(ledger, replace(run, context=replace(run.context, run_id=parent))) is not None:
+            return EngineRerun(run_id=parent, steps=lambda: steps)
+        before = op.instance.get_run_by_id(parent)
+    return None
 
 
 def _end_of(instance: dg.DagsterInstance, run: RunRecord) -> RunStatus | None:

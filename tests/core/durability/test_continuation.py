@@ -5,6 +5,8 @@ import pytest
 from flowctx import StepResult, UnknownRun, Workflow
 from flowctx.core.durability.continuation import EngineRerun, find_run, plan_rerun, resumed_context, with_engine
 from flowctx.core.durability.records import RunRecord
+from flowctx.core.durability.run_plan import plan_run
+from flowctx.core.workflow.run_request import RunRequest
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import make_context
 from step_by_step import StepByStep
@@ -90,6 +92,20 @@ def test_an_engine_s_own_run_is_planned_once(flow, ledger, failed):
     assert plan_rerun(ledger, flow, run, known, EngineRerun(**steps)) is None
     outdated = EngineRerun(**steps, outdated=lambda run: True)
     assert plan_rerun(ledger, flow, run, known, outdated).completed == ("a",)
+
+
+@pytest.mark.parametrize(("again", "kept"), [(["a", "b"], ()), (["b"], ("a",))])
+def test_a_resumed_run_that_an_engine_runs_again_stays_who_it_is(ledger, failed, flow, again, kept):
+    """What the engine runs again may have changed, the rest stays; it is of the same capture, with its parameters."""
+    StepByStep(flow, ledger, run_id="e2", resume_from="e1", params={"broken": False}).all_steps()
+    changed = Workflow("flow", params={"x": 1, "added": 3})
+    changed.step(name="a", version=None if "b" in kept else flow["a"].code_version)(lambda ctx: {})
+    changed.step(name="b")(lambda ctx: {"changed": True})
+    ctx = make_context(workflow="flow", run_id="e3", params={"x": 1, "added": 3})
+    request, how = RunRequest(resume_from="e2"), EngineRerun(run_id="e2", steps=lambda: again)
+    plan = plan_run(ledger, changed, ctx, request=request, rerun=how, redo="re-execute").resume
+    assert (plan.completed, plan.run.run_id) == (kept, "e2")
+    assert (plan.context.capture_id, plan.context.params) == (failed.ctx.capture_id, {"x": 5, "added": 3})
 
 
 def test_a_run_that_was_not_recorded_has_nothing_to_keep(flow, ledger):

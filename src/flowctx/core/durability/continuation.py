@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.param_changes import param_changes
 from flowctx.core.durability.reading import KNOWN_AT, with_known_time
 from flowctx.core.durability.recorded import latest_continuation
-from flowctx.core.durability.records import RunRecord
+from flowctx.core.durability.records import RunRecord, StepRecord
 from flowctx.core.durability.resumption import RESUMED_WITH, ResumePlan, order_of, plan_resume
 from flowctx.core.errors import ContextError, UnknownRun
 from flowctx.core.partitions.key import PartitionKey
@@ -54,6 +54,7 @@ def plan_continuation(
     request: RunRequest,
     *,
     new_params: Collection[str],
+    rerun: EngineRerun | None = None,
 ) -> ResumePlan | None:
     """Work out how another run goes on in this one, unless a step of this one has done so already.
 
@@ -64,26 +65,39 @@ def plan_continuation(
         known: The same as it is recorded, if it is.
         request: What the caller says of it.
         new_params: The names of those parameters that the caller passed.
+        rerun: What the engine runs again, if it does; it counts here if that is the run that goes on.
     """
+    if rerun is not None and not rerun.run_id == request.resume_from != run.run_id:
+        rerun = None
     ctx = run.context
     before = ledger.get_run(str(request.resume_from), workflow=workflow.name, partition=ctx.partition)
-    before = latest_continuation(ledger, before)
+    if rerun is None:
+        before = latest_continuation(ledger, before)
     begun = before if before.key == run.key else known
     if begun is not None:
         if not request.accept_changes:
             changes = list(param_changes(workflow, begun, ledger.steps(begun.key)))
             refuse_changes(workflow, begun, (), (), changes)
         return None
+    records = ledger.steps(before.key)
     plan = plan_resume(
         workflow,
         before,
-        ledger.steps(before.key),
+        records,
         params=changed_params({n: v for n, v in ctx.params.items() if n in new_params}, before),
-        from_step=request.from_step,
-        accept_changes=request.accept_changes,
+        from_step=request.from_step
+        if rerun is None
+        else [name for name in _complete(records) if name in rerun.steps()],
+        accept_changes=request.accept_changes or rerun is not None,
+        refresh=rerun is None,
         known_params=[name for name in ctx.params if name not in new_params],
     )
-    moved = replace(
+    return replace(plan, context=_moved(ctx, plan, before))
+
+
+def _moved(ctx: WorkflowContext, plan: ResumePlan, before: RunRecord) -> WorkflowContext:
+    """Return the context of a run that goes on with another one: who that is, it is as well."""
+    return replace(
         ctx,
         params=plan.context.params,
         metadata={**ctx.metadata, **of_the_run(plan.context, ctx)},
@@ -93,7 +107,10 @@ def plan_continuation(
         capture_id=before.context.capture_id,
         idempotency_key=before.context.idempotency_key,
     )
-    return replace(plan, context=moved)
+
+
+def _complete(records: Iterable[StepRecord]) -> tuple[str, ...]:
+    return tuple(record.step for record in records if record.complete)
 
 
 def of_the_run(before: WorkflowContext, ctx: WorkflowContext) -> dict[str, Any]:
@@ -151,7 +168,7 @@ def check_unchanged(
     if not changes:
         return False
     again = set(rerun.steps()) if rerun is not None and rerun.run_id == before.run_id else set()
-    if again.issuperset(record.step for record in records if record.complete and record.step in workflow.steps):
+    if again.issuperset(workflow.steps.keys() & _complete(records)):
         return bool(again)
     refuse_changes_on_engine(workflow, before, changes, again, redo)
     return False
@@ -191,8 +208,7 @@ def plan_rerun(
     if workflow is not None:
         plan = plan_resume(workflow, before, records, accept_changes=True, refresh=False)
     else:
-        complete = tuple(record.step for record in records if record.complete)
-        plan = ResumePlan(run=before, completed=complete, context=before.context)
+        plan = ResumePlan(run=before, completed=_complete(records), context=before.context)
     named = set(how.steps())
     order: Order = {
         **(order_of(workflow) if workflow is not None else {}),
@@ -207,7 +223,7 @@ def plan_rerun(
         checkpoint = replace(checkpoint, completed=completed)
     # A step that failed goes on with what it has read; in another capture, nothing does.
     goes_on = not anew and before.context.capture_id == run.context.capture_id
-    remade = named.intersection(record.step for record in records if record.complete) if goes_on else again
+    remade = named.intersection(_complete(records)) if goes_on else again
     reads_anew = remade | followers(order, remade)
     reads = {name: known for name, known in plan.reads.items() if name not in reads_anew}
     context = with_known_time(replace(run.context, checkpoint=checkpoint), before.context)

@@ -120,7 +120,7 @@ def plan_run(
     if flow is not None and redo is not None and not request.accept_changes:
         anew |= check_unchanged(ledger, flow, run, known, rerun, redo=redo, order=own_order)
     if flow is not None and request.resume_from is not None:
-        resume = plan_continuation(ledger, flow, run, known, request, new_params=new_params)
+        resume = plan_continuation(ledger, flow, run, known, request, new_params=new_params, rerun=rerun)
     if resume is None and rerun is not None and (anew or flow is None or request.resume_from is None):
         resume = plan_rerun(ledger, flow, run, known, rerun, anew=anew)
     if resume is None and request.resume_from is None:
