@@ -117,6 +117,17 @@ def test_a_run_that_was_deleted_is_run_anew(dagster: Dagster, ledger: Ledger) ->
     assert again.ended == {PartitionState.OK: 3}
 
 
+def test_a_failure_of_an_earlier_launch_is_not_that_of_this_one(dagster: Dagster, ledger: Ledger) -> None:
+    """What failed in Dagster, and then here, runs there at the next retry: its old run is not taken for the new one."""
+    some = Backfill(flow, f"{SOME},tier=T2", "b", ledger=ledger)
+    dagster.status = "FAILURE"
+    assert some.launch(DagsterLauncher(dagster.url)).failed == 1
+    record_failure(ledger, "local", "run-0")
+    dagster.status = "SUCCESS"
+    assert some.launch(DagsterLauncher(dagster.url), retry_failed=True).ended == {PartitionState.OK: 1}
+    assert list(dagster.runs) == ["run-0", "run-1"]
+
+
 def test_complete_steps_of_a_run_that_was_deleted_do_not_run_again(dagster: Dagster, ledger: Ledger) -> None:
     """The retry of a run that is gone from Dagster goes on with what the ledger has."""
     record_failure(ledger, "dagster", "gone")

@@ -79,6 +79,20 @@ def test_asked_twice_it_is_one_run(shell, engine):
     assert len(engine.runs) == 1
 
 
+def test_a_run_that_died_before_it_began_is_started_again(shell):
+    """It is over, and nothing of it is recorded: Dagster is asked for another one, until one ends well."""
+    with serving(Elsewhere()) as engine:
+        how = (failed(shell), "--on", "dagster", "--url", engine.url)
+        for engine.status, exit_code, runs in (
+            ("FAILURE", 1, 1),
+            ("FAILURE", 1, 2),
+            ("SUCCESS", 0, 3),
+            ("SUCCESS", 0, 3),
+        ):
+            shell("resume", *how, exit_code=exit_code)
+            assert len(engine.runs) == runs
+
+
 def test_a_complete_run_is_not_started(shell, engine):
     """There is nothing to continue, and the command says what would run something again."""
     shell.mend()

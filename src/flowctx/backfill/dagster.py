@@ -170,7 +170,7 @@ class DagsterLauncher(PollingLauncher):
         self._looks = self._max_active
 
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
-        old = before.run_id if before is not None else None
+        known = {run.run_id for run in (before, job.before) if run is not None}
         if before is not None and (self._goes_on_anew(job, before) or self._is_of_several(before)):
             # A re-execution would be of the same steps and partitions, with the same parameters; a run of all goes on
             # with what the ledger has of it.
@@ -178,16 +178,17 @@ class DagsterLauncher(PollingLauncher):
         if before is None and self._looks > 0:
             self._looks -= 1
             found = self._started(job)
-            if found is not None and found != old:
-                return self._launched(job, found)
+            if found is not None and found["runId"] not in known and self._is_of_this_launch(job, found):
+                return self._launched(job, found["runId"])
+            known |= {found["runId"]} if found is not None else set()
         while True:
             try:
                 answer = self._start(batch, job, before)
                 break
             except EngineUnavailable:
                 found = self._started(job)  # waits until it is back
-                if found is not None and found != old:
-                    return self._launched(job, found)
+                if found is not None and found["runId"] not in known:
+                    return self._launched(job, found["runId"])
         if answer["__typename"] == "LaunchRunSuccess":
             return self._launched(job, answer["run"]["runId"], before.attempt + 1 if before else 1)
         if before is not None and not self._runs({"runIds": [before.run_id]}, 1):  # it was deleted since
@@ -233,10 +234,14 @@ class DagsterLauncher(PollingLauncher):
         }
         return self._ask(graphql.LAUNCH, params=params, repeat=False)
 
-    def _started(self, job: Job) -> str | None:
+    def _started(self, job: Job) -> dict[str, Any] | None:
         """Return the latest run of a job, if there is one."""
-        runs = self._runs(tagged(RUN_TAG, job.run_id), 1)
-        return runs[0]["runId"] if runs else None
+        return next(iter(self._runs(tagged(RUN_TAG, job.run_id), 1)), None)
+
+    def _is_of_this_launch(self, job: Job, run: Mapping[str, Any]) -> bool:
+        """Whether a run may be of this launch: it is under way, or did all of a job of which nothing was known."""
+        goes_on = run["status"] in LIVE or is_retry_awaited(run)
+        return goes_on or (job.before is None and run["status"] == "SUCCESS" and self._state_of_success(run).done)
 
     def _runs(self, wanted: Mapping[str, Any], limit: int, cursor: str | None = None) -> list[dict[str, Any]]:
         """Return the latest runs that a filter lets through."""
