@@ -7,7 +7,7 @@ from airflow.models.dagrun import DagRun
 from airflow.sdk import DAG, task
 from airflow.utils.session import create_session
 
-from flowctx import Workflow
+from flowctx import Workflow, resume
 from flowctx.airflow import StepOperator, _compat, workflow_dag
 from flowctx.airflow.running import _to_the_end
 from flowctx.core.durability.records import RunStatus
@@ -53,6 +53,18 @@ def test_a_run_that_is_made_again_begins_anew(ledger, fails, renamed):
     known = ledger.get_run(second.run_id)
     assert (known.status, known.attempt, known.context.params["limit"]) == (RunStatus.OK, 2, 2)
     assert known.context.started_at == second.context.started_at
+    assert [dict(step.output) for step in ledger.steps(known.key)] == [{"limit": 2}, {"limit": 2}]
+
+
+def test_a_run_that_went_on_here_before_begins_anew(ledger):
+    """It is another one, too, where the last attempt at the one that was deleted was here."""
+    lives = Lives("again_here", ledger, fails=(1,))
+    first = lives.live(1)
+    resume(first.run_id, lives.flow, ledger=ledger).raise_for_failure()
+    lives.live(2)
+    assert lives.seen[-1] == (RunStatus.RUNNING, 2, "fetch")
+    known = ledger.get_run(first.run_id)
+    assert (known.status, known.attempt, known.context.params["limit"]) == (RunStatus.OK, 3, 2)
     assert [dict(step.output) for step in ledger.steps(known.key)] == [{"limit": 2}, {"limit": 2}]
 
 

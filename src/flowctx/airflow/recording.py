@@ -276,9 +276,9 @@ def _rerun(ctx: WorkflowContext, context: Any, recorded_in: RunLedger) -> Engine
 
     def made_again(known: RunRecord) -> bool:
         before = known.context
-        if known.engine != "airflow" or known.status is RunStatus.RUNNING or _clear_number(before) < clear_number:
+        if known.status is RunStatus.RUNNING or _clear_number(before) < clear_number:
             return False
-        if engine_of(before).get("dag_id") != dag_id:  # two DAGs make one run of different steps
+        if engine_of(before).get("dag_id") != dag_id:  # two DAGs make one run of different steps, or it went on here
             records = recorded_in.steps(known.key, [step_name(context["task"])])
             return any(record.started_at < ctx.started_at for record in records)
         return known.engine_started_at < ctx.started_at
