@@ -364,6 +364,29 @@ def test_a_run_id_is_of_one_dag(ledger):
     assert (known.status, known.context.params["limit"]) == (RunStatus.OK, 1)
 
 
+@pytest.mark.parametrize("where", ["airflow", "here"])
+def test_a_run_id_is_of_one_dag_whoever_went_on_with_it(ledger, where):
+    """One that would replace a step of the first is refused, also where a second one, or a resume here, came since."""
+    flow = Workflow(f"shared_{where}")
+    flow.step("fetch")(lambda ctx: {"n": 1})
+    flow.step("load", after=[])(lambda ctx: {"n": 2})
+
+    def made(dag_id, step):
+        with DAG(f"{flow.name}_{dag_id}") as dag:
+            StepOperator(step=flow[step], workflow=flow)
+        return run_dag(dag, run_id="eod")
+
+    made("one", "fetch").raise_for_failure()
+    if where == "airflow":
+        made("two", "load").raise_for_failure()
+    else:
+        resume("eod", flow, ledger=ledger).raise_for_failure()
+    refused = made("three", "fetch")["fetch"]
+    assert f"is one of DAG '{flow.name}_one' already" in refused.error
+    known = ledger.get_run("eod")
+    assert (known.status, sorted(ledger.statuses(known.key))) == (RunStatus.OK, ["fetch", "load"])
+
+
 def test_a_schedule_names_runs_of_two_dags_alike(ledger, heard):
     """Nobody could name them otherwise, so that the second is warned of, and runs."""
     flow = two_steps("daily", [])

@@ -40,7 +40,7 @@ from flowctx.core.durability.endings import end_run, just_begun
 from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.recorded import latest_continuation, recorded_envelope
 from flowctx.core.durability.recorder import Recorder
-from flowctx.core.durability.records import RunRecord, RunStatus
+from flowctx.core.durability.records import RunRecord, RunStatus, dag_ids_of
 from flowctx.core.durability.resumption import order_of
 from flowctx.core.durability.run_ledgers import run_ledger
 from flowctx.core.durability.run_plan import plan_run
@@ -189,14 +189,14 @@ def _open(operator: StepTask, context: Any) -> Recorder:
         import_path=import_path_of(owning_workflow) if owning_workflow is not None else None,
     )
     if own_ledger is not None:
-        _refuse_another_dag(plan.known, plan.run, context)
+        _refuse_another_dag(own_ledger, plan.known, context)
     recorder = begin_or_take_over(recorded_in, own_ledger, plan, lambda run: _end_of(context["ti"], run))
     if own_ledger is not None and just_begun(recorder.run):
         _stop_if_over(context["ti"], recorder)
     return recorder
 
 
-def _refuse_another_dag(known: RunRecord | None, run: RunRecord, context: Any) -> None:
+def _refuse_another_dag(ledger: Ledger, known: RunRecord | None, context: Any) -> None:
     """Refuse a step of a run that the ledger has of another DAG, whose run of that id has the step, too.
 
     The ids of what a schedule starts follow from the time, so that nobody could give others: those are warned of.
@@ -204,14 +204,16 @@ def _refuse_another_dag(known: RunRecord | None, run: RunRecord, context: Any) -
     Raises:
         ContextError: It has.
     """
+    if known is None:
+        return
     ti, dag_id = context["ti"], context["task"].dag_id
-    other = engine_of(known.context).get("dag_id") if known is not None and known.engine == "airflow" else None
-    if other in (None, dag_id):
+    attempts = [known.context, *(ledger.context(known.key, number) for number in range(1, known.attempt))]
+    others = {other: None for ctx in attempts for other in dag_ids_of(ctx) if other != dag_id}
+    states = {o: ti.get_task_states(dag_id=o, task_ids=[ti.task_id], run_ids=[known.run_id]) for o in others}
+    other = next((other for other, found in states.items() if any(found.values())), None)
+    if other is None:
         return
-    states = ti.get_task_states(dag_id=other, task_ids=[ti.task_id], run_ids=[run.run_id])
-    if not any(states.values()):
-        return
-    what = f"run {run.run_id!r} of workflow {run.workflow!r} is one of DAG {other!r} already"
+    what = f"run {known.run_id!r} of workflow {known.workflow!r} is one of DAG {other!r} already"
     if run_type_of(context["dag_run"]) in ("scheduled", "backfill"):
         logger.warning("%s, and DAG %r replaces what that made; let one of them have the schedule", what, dag_id)
         return

@@ -61,6 +61,13 @@ class RunKey:
         return f"{self.workflow} {self.run_id}{f' ({self.partition})' if self.partition else ''}"
 
 
+def dag_ids_of(ctx: WorkflowContext) -> tuple[str, ...]:
+    """Return the DAGs whose steps have begun in an attempt at a run, of which a ledger remembers this context."""
+    engine = engine_of(ctx)
+    own = [engine["dag_id"]] if "dag_id" in engine else []
+    return tuple(engine.get("dag_ids", own))
+
+
 @lru_cache(maxsize=256)  # each step of a run asks for it several times
 def _key_of(workflow: str, run_id: str, partition: PartitionKey | None) -> RunKey:
     return RunKey(workflow=workflow, run_id=run_id, partition=partition)
@@ -162,7 +169,8 @@ class RunRecord:
         was, now = engine_of(self.context), engine_of(run.context)
         if not now or all(was.get(name) == now.get(name) for name in ("name", "dag_id")):
             return self
-        facts = {**now, "started_at": run.context.started_at}
+        dag_ids = list(dict.fromkeys([*dag_ids_of(self.context), *dag_ids_of(run.context)]))
+        facts = {**now, "started_at": run.context.started_at, "dag_ids": dag_ids}
         return replace(self, context=replace(self.context, metadata={**self.context.metadata, "engine": facts}))
 
     @property
