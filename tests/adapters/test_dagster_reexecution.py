@@ -237,14 +237,14 @@ def own_graph() -> dg.JobDefinition:
     return dg.Definitions([feed_of_graph], jobs=jobs).resolve_job_def("graphs")
 
 
+RANGE = {f"dagster/asset_partition_range_{end}": f"2012-10-2{day}" for end, day in (("start", 6), ("end", 7))}
+
+
 @pytest.mark.parametrize(
     ("tags", "lost"),
     [
         ({"dagster/partition": "2012-10-26"}, "partition 2012-10-26 of run"),
-        (
-            {f"dagster/asset_partition_range_{end}": f"2012-10-2{day}" for end, day in (("start", 6), ("end", 7))},
-            "partitions 2012-10-26 to 2012-10-27 of run",
-        ),
+        (RANGE, "partitions 2012-10-26 to 2012-10-27 of run"),
     ],
     ids=["key", "range"],
 )
@@ -261,6 +261,48 @@ def test_assets_are_not_run_again_without_their_partition(job, tags, lost, tmp_p
         texts = [data.error_display_string + str(data.user_failure_data) for data in failed]
         assert [lost in text and "execute it again with the run's tags: dagster/" in text for text in texts] == [True]
         assert second.get_asset_materialization_events() == []
+
+
+loose = Workflow("loose")
+
+
+@loose.step()
+def rates(ctx):
+    """Fail while the flag is set, in an asset without partitions."""
+    if os.environ.get(FLAG):
+        raise ValueError("not yet")
+
+
+@dg.asset(partitions_def=partitions_def(DAYS), backfill_policy=dg.BackfillPolicy.single_run())
+def of_days() -> None:
+    """An asset of the range."""
+
+
+@dg.asset(deps=[["loose", "rates"]])
+def of_all(context: dg.AssetExecutionContext) -> None:
+    """An asset of one's own without partitions."""
+    assert workflow_context(context).partition is None
+
+
+def mixed() -> dg.JobDefinition:
+    """Return a job of assets with and without partitions."""
+    single = dg.BackfillPolicy.single_run()
+    mine = dg.Definitions(
+        [of_days, of_all], jobs=[dg.define_asset_job("mixed", "*", executor_def=dg.in_process_executor)]
+    )
+    return dg.Definitions.merge(workflow_definitions(loose, backfill_policy=single), mine).resolve_job_def("mixed")
+
+
+def test_assets_without_partitions_have_lost_no_range(tmp_path, outputs, monkeypatch):
+    """In a run of a range they are about none of its partitions, and run again without them."""
+    with persistent_instance(tmp_path) as instance:
+        monkeypatch.setenv(FLAG, "1")
+        first = dg.execute_job(dg.reconstructable(mixed), instance, run_config=QUIET, tags=RANGE)
+        assert [event.step_key for event in first.get_step_failure_events()] == ["loose__rates"]
+        monkeypatch.delenv(FLAG)
+        again = dg.ReexecutionOptions.from_failure(first.run_id, instance)
+        second = dg.execute_job(dg.reconstructable(mixed), instance, run_config=QUIET, reexecution_options=again)
+        assert second.success
 
 
 chain = Workflow("chain", partitions=DAYS)

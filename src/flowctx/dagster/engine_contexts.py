@@ -121,6 +121,8 @@ def _lost_keys(
     checks_alone = op.selected_asset_check_keys and not op.selected_asset_keys
     if key is not None and (checks_alone or not partitioned):
         return (_with_dimensions(key, tags, definition),)
+    if op.has_assets_def and not partitioned:
+        return ()
     lost = f"partition {key}" if key is not None else f"partitions {first} to {last}"
     wanted = PARTITION_TAG if key is not None else " and ".join(RANGE_TAGS)
     raise ContextError(
