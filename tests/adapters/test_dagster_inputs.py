@@ -245,11 +245,17 @@ def failures_in_backfill(folder: Path, job: dg.JobDefinition, days: list[str]) -
 @pytest.mark.parametrize(("kind", "to_come"), [("ops", "own"), ("reader", "own"), ("both", "old")])
 @pytest.mark.usefixtures("ledger")
 def test_a_backfill_of_a_job_makes_only_what_the_job_has(tmp_path, monkeypatch, kind, to_come) -> None:
-    """Another workflow with equal keys is read as it is; what the job has, and has not made yet, is still to come."""
+    """Another workflow with equal keys is read as it is; what the job has, and has not made yet, is still to come.
+
+    Dagster is asked once for the backfill, which may be large, and not for each that is read.
+    """
     monkeypatch.chdir(tmp_path)
+    asked, get = [], dg.DagsterInstance.get_backfill
+    monkeypatch.setattr(dg.DagsterInstance, "get_backfill", lambda self, name: asked.append(name) or get(self, name))
     job, source, reader = job_of(kind)
     for flow, day in ((source, "05"), (source, "06"), (reader, "05")):
         run(flow, partition=f"2026-01-{day}", batch_id="before").raise_for_failure()
     assert failures_in_backfill(tmp_path, job, ["2026-01-06"]) == []
+    assert asked == ["2026-01-06"]
     (failure,) = failures_in_backfill(tmp_path, job, ["2026-01-05", "2026-01-06"])
     assert f"input '{to_come}' of step 'copy' may still be to come" in failure

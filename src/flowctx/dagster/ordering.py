@@ -1,6 +1,9 @@
 """Whether Dagster may still be to make what a step reads: nothing older stands in for it."""
 # No `from __future__ import annotations`: like its neighbours, which Dagster reads.
 
+from functools import lru_cache
+from typing import Any
+
 import dagster as dg
 
 from flowctx.core.durability.versions import Version
@@ -42,16 +45,26 @@ def _is_target(
     op: dg.OpExecutionContext, backfill_id: str, workflow: Workflow | None, item: Input, key: PartitionKey | None
 ) -> bool:
     """Whether a backfill is to make a partition of a step."""
-    found = op.instance.get_backfill(backfill_id)
-    scheme = item.workflow.partitions
-    if found is None or scheme is None or key is None:
+    target, scheme = _target(op.instance, backfill_id), item.workflow.partitions
+    if scheme is None or key is None:
         return False
     name = to_dagster_key(key, scheme)
-    if found.asset_backfill_data is None:
-        return name in (found.partition_names or ()) and _is_in_job(op, workflow, item)
-    target = found.asset_backfill_data.target_subset
+    if isinstance(target, frozenset):
+        return name in target and _is_in_job(op, workflow, item)
     assets = [asset for asset in target.asset_keys if is_step_asset(asset, item.workflow, item.step_name)]
     return any(name in target.get_partitions_subset(asset) for asset in assets)
+
+
+@lru_cache(maxsize=1)
+def _target(instance: dg.DagsterInstance, backfill_id: str) -> frozenset[str] | Any:
+    """Return what a backfill is to make, which stays the same: partitions of a job, else of assets, as Dagster has it.
+
+    It is asked for once by all that a process reads.
+    """
+    found = instance.get_backfill(backfill_id)
+    if found is None or found.asset_backfill_data is None:
+        return frozenset(found.partition_names or () if found is not None else ())
+    return found.asset_backfill_data.target_subset
 
 
 def _is_in_job(op: dg.OpExecutionContext, workflow: Workflow | None, item: Input) -> bool:
