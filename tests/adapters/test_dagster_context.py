@@ -1,5 +1,6 @@
 """What a workflow's context says in every kind of Dagster context."""
 
+import re
 import warnings
 from datetime import UTC, date, datetime
 
@@ -108,6 +109,14 @@ def test_a_range_that_ends_on_no_key_is_refused(end):
     asset = dg.asset(name="prices", partitions_def=venues)(lambda context: workflow_contexts(context))
     with pytest.raises(ContextError, match=f"has an end that is no partition, {end.replace('|', '.')}; give"):
         asset(context)
+
+
+@pytest.mark.parametrize("key", ["tomorrow", "2026-02-06|LSE"])
+def test_a_key_of_no_date_is_refused(key):
+    """In a unit test of an asset, where Dagster takes any text, a partition that is no date is named."""
+    asset = dg.asset(name="prices", partitions_def=DAILY)(lambda context: workflow_context(context))
+    with pytest.raises(ContextError, match=f"'{re.escape(key)}' is no key of its definition, .* as %Y-%m-%d; give one"):
+        asset(dg.build_asset_context(partition_key=key))
 
 
 def test_workflow_context_refuses_several_partitions(instance):

@@ -14,7 +14,7 @@ from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.inputs import Input
 from flowctx.dagster.engine_contexts import run_keys
 from flowctx.dagster.ordering import unordered
-from flowctx.dagster.run_time import time_dimension
+from flowctx.dagster.run_time import time_dimension, window_of
 from flowctx.ledger import ledger_to_read
 
 
@@ -72,5 +72,5 @@ def _span(op: dg.OpExecutionContext) -> timedelta | None:
     found = time_dimension(keys[0], op.get_step_execution_context().run_partitions_def)
     if found is None:
         return None
-    window = found[1].time_window_for_partition_key(found[0])
+    window = window_of(*found)
     return window.end - window.start

@@ -24,7 +24,7 @@ from flowctx.core.workflow.run_context import begin, capture_id_of, derived_trac
 from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX, RunRequest, read_value
 from flowctx.core.workflow.step_config import step_config_of
 from flowctx.dagster.partitions import from_dagster_key
-from flowctx.dagster.run_time import check_bare_key, check_one_of_time, time_dimension
+from flowctx.dagster.run_time import check_bare_key, check_one_of_time, time_dimension, window_of
 from flowctx.dagster.tags import BACKFILL_TAG, check_tags
 
 logger = logging.getLogger("flowctx")
@@ -265,7 +265,7 @@ class RunFacts:
     def time(self, key: str | None, partition: PartitionKey | None, scheme: PartitionScheme | None) -> RunTiming:
         """Return what Dagster knows of the time of a key, for the rules of business dates."""
         found = None if scheme is not None else time_dimension(key, self.partitions_def)
-        window = found[1].time_window_for_partition_key(found[0]) if found else None
+        window = window_of(*found) if found else None
         return RunTiming(
             timezone=found[1].timezone if found else self.timezone,
             no_timezone=f"the schedule of run {self.run_id!r} is not known here, nor its time zone",

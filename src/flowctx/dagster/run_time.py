@@ -42,6 +42,21 @@ def time_dimension(key: str | None, definition: object) -> _TimeDimension | None
     return next(iter(found.values())) if len(found) == 1 else None
 
 
+def window_of(value: str, definition: dg.TimeWindowPartitionsDefinition) -> dg.TimeWindow:
+    """Return the window that a part of a key names.
+
+    Raises:
+        ContextError: It is no key of the definition.
+    """
+    try:
+        return definition.time_window_for_partition_key(value)
+    except ValueError as exc:
+        raise ContextError(
+            f"the partition {value!r} is no key of its definition, whose keys are written as {definition.fmt}; "
+            "give one (partition_key=, the tag dagster/partition)"
+        ) from exc
+
+
 def check_one_of_time(key: str | None, definition: object, as_of: AsOf | None, as_of_date: date | None) -> None:
     """Refuse a partition with two dimensions of time, unless the rule or the caller says which one is the date.
 
@@ -70,7 +85,7 @@ def check_one_of_time(key: str | None, definition: object, as_of: AsOf | None, a
 
 def _days(value: str, definition: dg.TimeWindowPartitionsDefinition) -> tuple[date, date]:
     """Return the first and the last day of a window."""
-    window = definition.time_window_for_partition_key(value)
+    window = window_of(value, definition)
     return window.start.date(), last_day_before(window.end)
 
 
