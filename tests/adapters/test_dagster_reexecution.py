@@ -102,6 +102,7 @@ def test_from_failure_continues_the_capture(job, place, tags, tmp_path, outputs,
         }
         found = instance.get_runs(dg.RunsFilter(tags={"flowctx/batch_id": "b"}))
         assert {run.run_id for run in found} == ({first.run_id, second.run_id} if tags else set())
+        assert instance.get_run_by_id(second.run_id).tags["dagster/partition"] == "2012-10-26"
 
 
 def test_all_assets_of_a_reexecution_agree(tmp_path, outputs, monkeypatch):

@@ -39,6 +39,7 @@ from flowctx.dagster.recording import record_run
 from flowctx.dagster.run_facts import RunFacts
 from flowctx.dagster.skipping import keep_without_output
 from flowctx.dagster.step_body import StepBody
+from flowctx.dagster.tags import partition_tags, root_of, tags_of
 
 #: Prefix of our own entries in metadata, beside the numbers of outputs.
 _OURS = TAG_PREFIX
@@ -125,7 +126,7 @@ class PartitionStep:
         )
         self.recorder, self.ctx = recorder, recorder.context
         if self.ctx.batch_id != self.base.batch_id:
-            name_batch(self.op, self.ctx)
+            name_run(self.op, self.ctx)
         return recorder
 
     def envelope_of(self, name: str) -> Envelope:
@@ -323,14 +324,19 @@ class PartitionStep:
             )
 
 
-def name_batch(op: dg.OpExecutionContext, ctx: WorkflowContext) -> None:
-    """Tag the run with its batch, if Dagster has lost the tag or never had it, so that a batch's runs can be found."""
-    tag = f"{TAG_PREFIX}batch_id"
-    if ctx.batch_id is None or op.run.tags.get(tag) == ctx.batch_id:
+def name_run(op: dg.OpExecutionContext, ctx: WorkflowContext) -> None:
+    """Tag the run with its batch and a run of ops with its partition, if Dagster has lost the tags or never had them.
+
+    So a batch's runs can be found.
+    """
+    named = {} if ctx.batch_id is None else {f"{TAG_PREFIX}batch_id": ctx.batch_id}
+    if not op.has_assets_def:
+        named |= partition_tags(tags_of(op.run, root_of(op.run, op.instance)))
+    if named.items() <= op.run.tags.items():
         return
     run = op.instance.get_run_by_id(op.run.run_id)
-    if run is not None and run.tags.get(tag) != ctx.batch_id:
-        op.instance.add_run_tags(run.run_id, {tag: ctx.batch_id})
+    if run is not None and not named.items() <= run.tags.items():
+        op.instance.add_run_tags(run.run_id, named)
 
 
 def no_asset_events(body: StepBody) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from flowctx.dagster.checks import CheckEvent, range_checks
 from flowctx.dagster.engine_contexts import run_facts
 from flowctx.dagster.outputs import Written
 from flowctx.dagster.params import params_key, params_of
-from flowctx.dagster.partition_step import Event, PartitionStep, name_batch, no_asset_events
+from flowctx.dagster.partition_step import Event, PartitionStep, name_run, no_asset_events
 from flowctx.dagster.run_facts import RunFacts
 from flowctx.dagster.step_body import StepBody
 
@@ -36,7 +36,7 @@ def run_step(body: StepBody, context: Any) -> Iterator[Event]:
         _check_partition(body, facts, attempts)
     except FlowctxError as exc:
         raise dg.Failure(f"{type(exc).__name__}: {exc}", allow_retries=False) from exc
-    name_batch(op, attempts[0].ctx)
+    name_run(op, attempts[0].ctx)
     return attempts[0].events() if len(attempts) == 1 else _range_events(attempts)
 
 

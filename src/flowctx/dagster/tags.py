@@ -56,6 +56,11 @@ def tags_of(run: dg.DagsterRun, root: dg.DagsterRun | None) -> Mapping[str, str]
     return {**lost, **own}
 
 
+def partition_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return those of Dagster's tags that say which partitions a run is about."""
+    return {tag: value for tag, value in tags.items() if _GROUPS[0].fullmatch(tag)}
+
+
 def check_tags(tags: Iterable[str], log: logging.Logger, *, strict: bool) -> None:
     """Refuse, or warn of, tags of ours that mean nothing, and those that are nearly ours.
 
