@@ -140,6 +140,23 @@ def test_a_batch_of_what_was_stale_does_not_take_others_in_silence(chain):
     assert chain("stale", "chained:double", "--json") == []
 
 
+def test_what_status_advises_of_a_batch_that_was_added_to_goes_on_with_it(chain, monkeypatch):
+    """The workflow that was to be mended is named, although the batch was of it alone at first."""
+    chain("backfill", "chained:double", "--batch", "refresh", "--stale", "--workers", "1")
+    (chain.folder / "chained.py").write_text(SOURCE.replace('days["twice"]}', "1 / 0}"))
+    mend = ("backfill", "chained:total", "--batch", "mend", "--stale", "--workers", "1")
+    chain(*mend, exit_code=1)
+    chain("run", "chained:source", "--partition", "2026-01-05", "-p", "price=7", "--batch", "later")
+    chain(*mend, "--extend", "--retry-failed", exit_code=1)
+    (chain.folder / "chained.py").write_text(SOURCE)
+    (line,) = [line for line in chain("status", "mend").splitlines() if "--retry-failed" in line]
+    command = line.partition(": flowctx ")[2].partition(" (")[0].split()
+    assert command[1] == "chained:total"
+    source = [word.replace("total", "double") for word in command]
+    assert "made by --stale for total, which double does not read; name that" in chain(*source, exit_code=2)
+    assert chain(*command, "--workers", "1", "--json")["ended"] == {"ok": 2}
+
+
 def test_a_batch_of_what_is_stale_goes_on_after_flowctx_has_changed(chain, monkeypatch):
     """The ledger knows such a batch by a name that does not hang on our code."""
     mend = ("backfill", "chained:double", "--batch", "mend", "--stale", "--workers", "1", "--json")

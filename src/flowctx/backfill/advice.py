@@ -150,7 +150,7 @@ def _resume(engine: str) -> str:
 def _command(batch: BatchRecord, option: str) -> str:
     """Return the command that goes on with a batch."""
     of_each = batch.by_workflow()
-    named = of_each[-1:] if has_params_again(batch.params_from) else of_each  # --stale finds what its workflow reads
+    named = of_each[:1] if has_params_again(batch.params_from) else of_each  # --stale finds what its workflow reads
     workflows = [shlex.quote(one.import_path or "MODULE:NAME") for one in named]
     on = ["--on", str(batch.engine)] if batch.engine not in (None, "local") else []
     again = ["-p NAME=VALUE"] if any(MASK in repr(one.params) for one in of_each) else []  # secrets are not kept

@@ -37,6 +37,7 @@ class JointBackfill:
 
     Args:
         plans: What is to run of each workflow, all of one batch id and one ledger; in any order.
+        first: The workflow that the record of a new batch begins with; by default the one that is read first.
 
     Raises:
         BatchError: There is none, one workflow stands twice, or they are of several batches.
@@ -59,7 +60,7 @@ class JointBackfill:
         (['tiers', 'totals'], 4)
     """
 
-    def __init__(self, plans: Sequence[Backfill]) -> None:
+    def __init__(self, plans: Sequence[Backfill], *, first: Workflow | None = None) -> None:
         if not plans:
             raise BatchError("a batch needs a workflow; pass at least one Backfill")
         names = [check_workflow(plan.workflow).name for plan in plans]
@@ -73,6 +74,7 @@ class JointBackfill:
         #: What is to run of each workflow, those that are read first.
         self.plans = [plans[place] for place in ranked([plan.workflow for plan in plans])]
         self.batch_id, self.ledger = plans[0].batch_id, plans[0].ledger
+        self._first = (first or self.plans[0].workflow).name
 
     @property
     def workflows(self) -> list[Workflow]:
@@ -81,7 +83,7 @@ class JointBackfill:
 
     def record(self) -> BatchRecord:
         """Return what it asks for, as the ledger remembers it."""
-        return _joined([plan.record() for plan in self.plans])
+        return _joined([plan.record() for plan in self.plans], self._first)
 
     def reconcile(self, *, extend: bool = False) -> BatchRecord:
         """Return its record, unless the ledger knows another batch by its id.
@@ -101,8 +103,7 @@ class JointBackfill:
         refuse_other_workflows(known, [plan.workflow.name for plan in self.plans], extend=extend)
         found = [plan._reconciled(known.of(plan.workflow.name), extend=extend) for plan in self.plans]
         # What engines said of the first workflow is noted without its name, so that it stays the first.
-        found.sort(key=lambda record: record.workflow != known.workflow)
-        return replace(_joined(found), created_at=known.created_at)
+        return replace(_joined(found, known.workflow), created_at=known.created_at)
 
     def plan(
         self,
@@ -227,9 +228,9 @@ def _not_in_bulk(workflows: Sequence[Workflow]) -> str:
     return f"in bulk, a batch is of one workflow; launch each alone, under an id of its own, in this order: {names}"
 
 
-def _joined(records: Sequence[BatchRecord]) -> BatchRecord:
-    """Return the record of a batch of several workflows, from that of each."""
-    first, *others = records
+def _joined(records: Sequence[BatchRecord], name: str) -> BatchRecord:
+    """Return the record of a batch of several workflows, from that of each, beginning with that of one."""
+    first, *others = sorted(records, key=lambda record: record.workflow != name)
     names = [field.name for field in fields(BatchWorkflow)]
     return replace(first, others=tuple(BatchWorkflow(**{name: getattr(o, name) for name in names}) for o in others))
 

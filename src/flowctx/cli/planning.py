@@ -105,19 +105,36 @@ def stale_plan_of(
                 refuse_another_workflow(known, workflow.name)
             if not has_params_again(known.params_from):
                 raise CommandError(f"batch {batch_id!r} was not made by --stale; take another id for what is stale")
+            _refuse_source(workflow, known)
         chain = _chain_of(workflow, known, selection, until, extend=extend, ledger=ledger)
         if not chain:
             return None
         asked = params or (kept_params(own) if own is not None else {})
         again = {one: ParamsAgain(one, ledger, asked if one is workflow else {}) for one in chain}
         plans = [Backfill(one, some, batch_id, params=again[one], ledger=ledger) for one, some in chain.items()]
-        plan = plans[0] if len(plans) == 1 else JointBackfill(plans)
+        plan = plans[0] if len(plans) == 1 else JointBackfill(plans, first=workflow)
         plan.reconcile(extend=extend)
     except NotDue:
         raise  # it is right later
     except BatchError as exc:
         raise CommandError(str(exc)) from exc
     return plan
+
+
+def _refuse_source(workflow: Workflow, known: BatchRecord) -> None:
+    """Refuse to go on with a batch of what was stale by a workflow of it that does not read all others of it.
+
+    Raises:
+        CommandError: It does not.
+    """
+    from flowctx.versions.mending import workflows_read
+
+    there = workflows_read(workflow)
+    if others := [one for one in known.by_workflow() if one.workflow not in there]:
+        raise CommandError(
+            f"batch {known.batch_id!r} was made by --stale for {others[0].workflow}, which {workflow.name} does not "
+            f"read; name that workflow: {others[0].import_path or 'MODULE:NAME'}"
+        )
 
 
 def _chain_of(
