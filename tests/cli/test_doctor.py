@@ -135,6 +135,21 @@ def test_doctor_goes_on_past_urls_that_are_none(shell, monkeypatch, url):
     assert "hunter22" not in str(found)
 
 
+def test_doctor_goes_on_where_the_ledger_cannot_be_looked_at(shell, monkeypatch):
+    """A folder that is another user's, or a name that is too long: one row says so, as other commands do."""
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", f"sqlite:///{'x' * 300}.db")
+    row = row_of(shell("doctor", "--json", exit_code=1), "ledger")
+    assert (row["state"], "x.db cannot be looked at (" in row["note"]) == ("failed", True)
+    assert "name a ledger elsewhere: --ledger sqlite:////folder/ledger.db" in shell("runs", exit_code=1)
+
+
+def test_doctor_gives_no_advice_that_does_not_help(shell):
+    """Its rows end no command, so that nothing is shown by --debug."""
+    (shell.folder / "broken_flows.py").write_text("1 / 0")
+    (row,) = shell("doctor", "broken_flows:flow", "--json", exit_code=1)["calendars"]
+    assert row["note"] == "'broken_flows' cannot be imported: ZeroDivisionError: division by zero"
+
+
 def test_doctor_says_what_is_broken(shell, monkeypatch):
     """A store that cannot be written, a server that is away, a mode that is none: each with what to do; exit code 1."""
     (shell.folder / "file").write_text("not a folder")

@@ -18,7 +18,7 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import FlowctxError, MissingExtra
 from flowctx.core.masking import is_secret_name, mask_text
 from flowctx.core.suggestions import nearest
-from flowctx.core.workflow.import_path import import_workflow
+from flowctx.core.workflow.import_path import SHOWN_BY_DEBUG, import_workflow
 from flowctx.core.workflow.named_workflows import named_workflows
 from flowctx.ledger import default_ledger_url, strict_from_env
 from flowctx.ledger.file_rights import file_of, lacking_in_file
@@ -221,7 +221,7 @@ def calendar_row(target: str, import_path: str) -> Mapping[str, Any]:
         workflow = import_workflow(import_path)
         return row | {"workflow": workflow.name} | _calendar(workflow)
     except FlowctxError as exc:
-        return row | {"failed": True, "note": str(exc)}
+        return row | {"failed": True, "note": str(exc).removesuffix(SHOWN_BY_DEBUG)}  # this row ends no command
 
 
 def _calendar(workflow: Workflow) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from flowctx.cli.standard_output import data_alone
 from flowctx.cli.typed_ledger import note_ledger
 from flowctx.core.dates.parsing import parse_date
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import CalendarError, ContextError, FlowctxError
+from flowctx.core.errors import CalendarError, ContextError, FlowctxError, LedgerError
 from flowctx.core.masking import mask_text
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
@@ -29,6 +29,7 @@ from flowctx.ledger.refusals import no_ledger
 LEDGER = "flowctx.ledger"
 #: The largest number that SQLite and PostgreSQL hold is one more: to see whether there are more, one more is asked for.
 _LARGEST = 2**63 - 2
+_ELSEWHERE = "name a ledger elsewhere: --ledger sqlite:////folder/ledger.db, or FLOWCTX_LEDGER_URL"
 #: What looks like a date, and should be one.
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -140,7 +141,12 @@ def _not_yet(ctx: click.Context, place: str) -> Ledger:
 
 def _is_there(url: str) -> bool:
     """Whether a ledger may be there: of what is no file, nobody knows before it is opened."""
-    return not url.startswith("sqlite:///") or file_of(url).exists()
+    try:
+        return not url.startswith("sqlite:///") or file_of(url).stat() is not None
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as exc:
+        raise LedgerError(f"the ledger {mask_text(url)} cannot be looked at ({exc.strerror}); {_ELSEWHERE}") from exc
 
 
 def name_of(ledger: Ledger) -> str:
@@ -158,10 +164,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as exc:
-        raise CommandError(
-            f"the folder {folder} for the ledger cannot be made ({exc.strerror}); "
-            "name a ledger elsewhere: --ledger sqlite:////folder/ledger.db, or FLOWCTX_LEDGER_URL"
-        ) from exc
+        raise CommandError(f"the folder {folder} for the ledger cannot be made ({exc.strerror}); {_ELSEWHERE}") from exc
 
 
 def _params(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
