@@ -239,3 +239,14 @@ def test_a_batch_of_an_engine_is_canceled_with_the_workflow_that_is_typed(shell,
     typed = shell("cancel", "b", "--workflow", "cli_flows.py:prices")
     assert "if it is a backfill that dagster began, that goes on: cancel it there, too\n" in typed
     assert asked == ["prices"]
+
+
+def test_a_cancel_that_is_refused_cancels_nothing(shell):
+    """The URL of an engine is of no use to a batch that ran here, whatever else is typed."""
+    with closing(open_ledger(os.environ["FLOWCTX_LEDGER_URL"])) as ledger:
+        batch = BatchRecord(batch_id="b", workflow="prices", selection="symbol=IBM", engine="local", created_at=NOW)
+        ledger.batches.put(batch)
+    for more in ((), ("--workflow", "cli_flows.py:prices"), ("--on", "local")):
+        refused = shell("cancel", "b", "--url", "http://airflow:8080", *more, exit_code=2)
+        assert "--url is where another engine is, and batches here need none" in refused
+    assert shell("status", "b", "--json")["canceled_at"] is None

@@ -1,4 +1,4 @@
-"""Options that are empty texts, as of a variable that was never set: none is taken for an option left out."""
+"""Options and arguments that are empty texts, as of a variable that was never set: none is taken for one left out."""
 
 from __future__ import annotations
 
@@ -46,6 +46,25 @@ def test_an_option_that_is_empty_is_refused(filled, option, command):
     for text in ("", " "):
         errors = filled(*command, option, text, exit_code=2)
         assert "it is empty; leave the option out, or say what is meant" in errors
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("show", ""),
+        ("show", "", "--lineage"),
+        ("resume", ""),
+        ("replay", " ", "fetch"),
+        ("status", ""),
+        ("cancel", ""),
+        ("captures", ""),
+        ("run", ""),
+    ],
+    ids=" ".join,
+)
+def test_an_argument_that_is_empty_is_refused(filled, command):
+    """It would be the beginning of the only run's id."""
+    assert "it is empty; say what is meant" in filled(*command, exit_code=2)
 
 
 @pytest.mark.parametrize("select", ["symbol=IBM;", "symbol=IBM;;symbol=AAPL", ";"])

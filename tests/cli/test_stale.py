@@ -69,7 +69,9 @@ def test_stale_partitions_are_listed_and_run_again_in_order(chain):
     chain("run", "chained:total", "--partition", "2026-01-06", "--batch", "by-hand")
     assert chain("stale", "chained:total") == "nothing of total is stale\n"
     assert chain("backfill", "chained:total", "--batch", "none", "--stale") == "nothing of total is stale\n"
-    assert chain("backfill", "chained:total", "--batch", "none", "--stale", "--json") == {"total": 0}
+    for more, keys in (((), {"total", "ended", "left"}), (("--dry-run",), {"total", "would_run", "states"})):
+        none = chain("backfill", "chained:total", "--batch", "none", "--stale", "--json", *more)
+        assert (none["total"], keys - none.keys()) == (0, set())
 
 
 def test_stale_partitions_are_there_as_they_are_found(chain, monkeypatch):

@@ -11,6 +11,8 @@ from flowctx.backfill import Backfill, JointBackfill
 from flowctx.backfill.bulk import BulkLauncher
 from flowctx.backfill.call import bulk_launcher_on, launcher_on
 from flowctx.backfill.local import Durability, LocalLauncher
+from flowctx.backfill.plan import Plan
+from flowctx.backfill.progress import LaunchProgress
 from flowctx.backfill.superseding import warn_of_superseded
 from flowctx.cli.engines import check_engine, engine_options
 from flowctx.cli.following import listener, show_tally
@@ -26,7 +28,7 @@ from flowctx.cli.options import (
     read_params,
     targets_argument,
 )
-from flowctx.cli.output import echo, print_json
+from flowctx.cli.output import echo
 from flowctx.cli.planning import plan_of, stale_plan_of
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.durability.ledger import Ledger
@@ -114,7 +116,12 @@ def backfill(
     """  # noqa: D301 - \b is for click
     if params and params_from:
         raise click.UsageError("--param and --params-from exclude each other; the function can return all of them")
-    again = {"--retry-failed": retry_failed, "--retry-skipped": retry_skipped, "--extend": extend}
+    again = {
+        "--retry-failed": retry_failed,
+        "--retry-skipped": retry_skipped,
+        "--from-step": from_step is not None,
+        "--extend": extend,
+    }
     _check_known(ledger, batch_id, selection, [option for option, typed in again.items() if typed and not stale])
     engine = engine or "local"
     check_engine(engine, url=url, location=location, durability=durability, bulk=bulk)
@@ -138,7 +145,7 @@ def backfill(
     elif stale:
         found = stale_plan_of(workflow, batch_id, selection, made, until=until, extend=extend, ledger=ledger)
         if found is None:
-            print_json({"total": 0}) if as_json else echo(f"nothing of {workflow.name} is stale")
+            _say_none_is_stale(workflow, batch_id, dry_run=dry_run, as_json=as_json)
             return
         plan = found
     else:
@@ -177,6 +184,15 @@ def _check_known(ledger: Ledger, batch_id: str, selection: str | None, options: 
             f"{name_of(ledger)} has no batch {batch_id!r}, so leave out {' and '.join(options)} to begin one of all "
             "partitions, or add --select; see the batches that there are: flowctx batches"
         )
+
+
+def _say_none_is_stale(workflow: Workflow, batch_id: str, *, dry_run: bool, as_json: bool) -> None:
+    if not as_json:
+        echo(f"nothing of {workflow.name} is stale")
+    elif dry_run:
+        print_plan(Plan(total=0, first=None, last=None, states={}, would_run=0), batch_id, as_json)
+    else:
+        show_tally(LaunchProgress(total=0), batch_id, as_json)
 
 
 def _check(launcher: Launcher | BulkLauncher, plan: Backfill | JointBackfill) -> None:

@@ -54,12 +54,13 @@ class _Text(click.types.StringParamType):
 
 
 class _FilledText(_Text):
-    """A text that is not empty: an option with a variable that was never set is not an option that was left out."""
+    """A text that is not empty: a variable that was never set names nothing, and no option that was left out."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         text = super().convert(value, param, ctx)
         if not text.strip():
-            self.fail("it is empty; leave the option out, or say what is meant", param, ctx)
+            option = "leave the option out, or " if isinstance(param, click.Option) else ""
+            self.fail(f"it is empty; {option}say what is meant", param, ctx)
         return text
 
 
@@ -74,10 +75,10 @@ class _Count(click.IntRange):
 
 
 def check_values(command: click.Command) -> None:
-    """Let a command, and those in it, refuse texts that cannot be read, empty options, and too large numbers."""
+    """Let a command, and those in it, refuse texts that cannot be read or are empty, and too large numbers."""
     for param in command.params:
         if param.type is click.STRING:
-            param.type = _FilledText() if isinstance(param, click.Option) else _Text()
+            param.type = _FilledText()
         elif type(param.type) is click.IntRange:
             param.type = _Count(min=param.type.min)
     for one in command.commands.values() if isinstance(command, click.Group) else ():

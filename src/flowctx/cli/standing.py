@@ -289,12 +289,12 @@ def cancel(batch_id: str, engine: str | None, url: str | None, targets: Sequence
 
     The backfill command begins it again.
     """  # noqa: D301 - \b is for click
-    if engine is not None:
-        refuse_url(engine, url)
+    known = ledger.batches.get(batch_id)
+    refuse_url(engine or known.engine, url)
     typed = [import_workflow(target) for target in targets]
     with _refused_as_typed():
         for workflow in typed:
-            batch_asked_of(ledger.batches.get(batch_id), workflow)
+            batch_asked_of(known, workflow)
     batch = ledger.batches.cancel(batch_id)
     wait_for_launcher(ledger.batches, batch_id)
     if workflows := typed or _workflows_on_engine(batch, engine):
