@@ -22,7 +22,7 @@ import psutil
 import pytest
 
 from backfill.flows import flow, numbered
-from flowctx import Backfill, BatchError, BatchStatus, Workflow
+from flowctx import Backfill, BatchError, BatchStatus, LedgerUnavailable, Workflow
 from flowctx.backfill import LaunchListener, LaunchProgress, LocalLauncher
 from flowctx.backfill.leading import LEASE, LeadLaunch
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
@@ -95,6 +95,29 @@ def test_failures_are_told_as_they_happen(ledger: Ledger) -> None:
     failed = [(run.partition, run.step, run.error) for run in heard if run.state is PartitionState.FAILED]
     assert failed == [(BAD, "check", "12 rows are missing")]
     assert len(heard) == 15
+
+
+def test_a_launch_lease_that_cannot_be_renewed_is_one_warning(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The launch goes on, and the next sign of life is given."""
+    still: list[bool] = []
+
+    def away(*args: object) -> str:
+        raise LedgerUnavailable("the ledger is busy")
+
+    def follow(launch: LeadLaunch) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(launch.batches, "acquire_launch_lease", away)
+            still.append(launch.renew())
+        still.append(launch.renew())
+
+    monkeypatch.setattr(LeadLaunch, "_follow_from_engine", follow)
+    fill(ledger)
+    assert still == [True, True]
+    [record] = caplog.records
+    assert record.getMessage() == "batch b: its launch lease could not be renewed: the ledger is busy"
+    assert record.exc_info is None
 
 
 @pytest.mark.parametrize("workers", [1, 2])

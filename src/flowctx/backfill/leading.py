@@ -24,7 +24,7 @@ from flowctx.core.batches.ledger import BatchStore, DecideBatch
 from flowctx.core.batches.outcomes import winning_outcome
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.durability.leases import LEASES
-from flowctx.core.errors import BatchError
+from flowctx.core.errors import BatchError, LedgerError
 from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow
 
@@ -157,7 +157,10 @@ class LeadLaunch(ABC):
         """Give a sign of life, and return whether this is still the one who launches the batch; in another thread."""
         with self._renewing:
             if self.leads:
-                self.leads = self.batches.acquire_launch_lease(self.batch.batch_id, self.me, LEASE) == self.me
+                try:
+                    self.leads = self.batches.acquire_launch_lease(self.batch.batch_id, self.me, LEASE) == self.me
+                except LedgerError as exc:  # the next sign of life may reach it
+                    logger.warning("batch %s: its launch lease could not be renewed: %s", self.batch.batch_id, exc)
             return self.leads
 
     def lead_as(self, name: str) -> bool:
