@@ -35,12 +35,19 @@ def reads_of_staying(at: Connection, database: Database, goes: Any) -> set[str]:
         goes: The condition that a run goes.
     """
     found: set[str] = set()
+
+    def staying(keys: list[str]) -> list[str]:
+        query = select(runs.c.run_key).where(is_one_of(database, runs.c.run_key, keys), ~goes)
+        return list(at.execute(query).scalars())
+
     for keys in pages_of_keys(at, steps.c.run_key, holds(at.dialect.name, "payload", INPUTS)):
-        staying = select(runs.c.run_key).where(is_one_of(database, runs.c.run_key, keys), ~goes)
-        found |= _of_steps(at, database, list(at.execute(staying).scalars()))
+        found |= _of_steps(at, database, staying(keys))
     for status in RunStatus:  # one after the other: of several, SQLite would look through all runs
-        if status is not RunStatus.OK:  # which does not go on
-            found |= _again(at, *of_all_times(runs.c.status, str(status)), ~goes)
+        if status is RunStatus.OK:  # which does not go on
+            continue
+        again = dict(map(tuple, at.execute(_again(*of_all_times(runs.c.status, str(status))))))
+        for keys in chunks(sorted(again)):
+            found |= _read(((key, again[key]) for key in staying(keys)), _reads_again)
     return found
 
 
@@ -49,7 +56,7 @@ def reads_of_runs(at: Connection, database: Database, run_keys: Collection[str])
     found: set[str] = set()
     for keys in chunks(sorted(run_keys)):
         not_over = (is_one_of(database, runs.c.run_key, keys), runs.c.status != str(RunStatus.OK))
-        found |= _of_steps(at, database, keys) | _again(at, *not_over)
+        found |= _of_steps(at, database, keys) | _read(at.execute(_again(*not_over)), _reads_again)
     return found
 
 
@@ -85,12 +92,15 @@ def _of_steps(at: Connection, database: Database, run_keys: list[str]) -> set[st
     return _read(at.execute(query), lambda payload: [reads_of(msgspec.json.decode(payload).get("inputs") or {})])
 
 
-def _again(at: Connection, *conditions: Any) -> set[str]:
-    """Return the keys of the runs that steps of runs are to read again, of those runs that conditions hold of."""
+def _again(*conditions: Any) -> Any:
+    """Return the query for what steps of runs are to read again, of those runs that conditions hold of."""
     latest = and_(attempts.c.run_key == runs.c.run_key, attempts.c.attempt == runs.c.attempt)
     query = select(runs.c.run_key, attempts.c.reads).join_from(runs, attempts, latest)
-    query = query.where(attempts.c.reads.is_not(None), *conditions)
-    return _read(at.execute(query), lambda text: reads_in(text).values())
+    return query.where(attempts.c.reads.is_not(None), *conditions)
+
+
+def _reads_again(text: str) -> Iterable[Reads]:
+    return reads_in(text).values()
 
 
 def _read(rows: Iterable[Any], parse: Callable[[str], Iterable[Reads]]) -> set[str]:
