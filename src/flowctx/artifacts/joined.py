@@ -42,8 +42,14 @@ class JoinedTable:
             ArtifactError: One is gone or damaged.
         """
         read = [(dims, _read(dims, table)) for dims, table in self._parts]
-        fields = unified([(dims, table.schema, table.num_rows) for dims, table in read])
-        return pa.concat_tables([as_one_of(dims, table, fields) for dims, table in read])
+        seen = [(dims, table.schema, table.num_rows) for dims, table in read]
+        fields, wide = unified(seen), unified(seen, wide=True)
+        try:
+            return pa.concat_tables([as_one_of(dims, table, fields) for dims, table in read])
+        except PlainDataError:
+            if wide == fields:
+                raise
+        return pa.concat_tables([as_one_of(dims, table, wide) for dims, table in read])
 
     @property
     def columns(self) -> Mapping[str, str]:
@@ -138,10 +144,17 @@ def _name(kind: pa.DataType) -> str:
     return type_and_meaning(pa.field("", kind))
 
 
-def unified(read: Sequence[tuple[Mapping[str, str], pa.Schema, int]]) -> dict[str, pa.DataType]:
+def unified(read: Sequence[tuple[Mapping[str, str], pa.Schema, int]], *, wide: bool = False) -> dict[str, pa.DataType]:
     """Return the columns of all tables together, with the types that hold the values of each.
 
     A table without rows has nothing to lose: where its types are others, it takes those of the tables with rows.
+
+    Args:
+        read: For each table the dimensions of its partition, its schema and how many rows it has.
+        wide: Whether decimals of two scales have room for 76 digits, not for 38.
+
+    Raises:
+        PlainDataError: The columns of two tables do not fit together.
     """
     (first, schema, _), *others = sorted(read, key=lambda one: not one[2])  # those without rows at the end
     fields: dict[str, tuple[pa.DataType, Mapping[str, str]]] = {f.name: (f.type, first) for f in schema}
@@ -154,7 +167,7 @@ def unified(read: Sequence[tuple[Mapping[str, str], pa.Schema, int]]) -> dict[st
             )
         for field in other:
             kind, where = fields[field.name]
-            common = _common(kind, field.type) if rows or pa.types.is_null(kind) else kind
+            common = _common(kind, field.type, wide) if rows or pa.types.is_null(kind) else kind
             if common is None:
                 raise PlainDataError(
                     f"the tables of {_shown(where)} and of {_shown(dims)} do not fit together: column {field.name!r} "
@@ -164,10 +177,10 @@ def unified(read: Sequence[tuple[Mapping[str, str], pa.Schema, int]]) -> dict[st
     return {name: fields[name][0] for name in read[0][1].names}
 
 
-def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+def _common(one: pa.DataType, other: pa.DataType, wide: bool) -> pa.DataType | None:
     if _is_of_pandas(one) != _is_of_pandas(other) and not any(map(pa.types.is_null, (one, other))):
-        return _common(canonical(one), canonical(other))  # tables that were joined before have numbers
-    if (common := common_type(one, other)) is not None:
+        return _common(canonical(one), canonical(other), wide)  # tables that were joined before have numbers
+    if (common := common_type(one, other, wide=wide)) is not None:
         return common
     kinds = [kind for kind in (one, other) if kind != pa.float64()]
     return pa.float64() if len(kinds) == 1 and pa.types.is_integer(kinds[0]) else None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import IO
 
 import pyarrow as pa
 
@@ -13,6 +15,7 @@ from flowctx.artifacts.joined import Part, as_one_of, of_partition, plain, unifi
 from flowctx.artifacts.types import schema_bytes
 from flowctx.artifacts.waiting_streams import put_stream, streams, temporary_file
 from flowctx.core.data.tables import Table
+from flowctx.core.errors import PlainDataError
 
 _DIMENSIONS = b"dimensions"
 
@@ -39,7 +42,9 @@ def joined_batches(parts: Iterable[Part]) -> Iterator[tuple[pa.Schema, Iterator[
                 seen.setdefault((schema_bytes(schema), table.rows > 0), (dims, schema, table.rows))
                 put_stream(schema.with_metadata({_DIMENSIONS: json.dumps(dict(dims))}), batches, waiting)
         found = list(seen.values())
-        fields = unified(found)
+        fields, wide = unified(found), unified(found, wide=True)
+        if wide != fields and not _have_room(waiting, fields):
+            fields = wide
         names = [name for name in found[0][0] if name not in fields]
         schema = pa.schema([*((name, pa.string()) for name in names), *fields.items()])
         yield schema, _joined(streams(waiting), fields)
@@ -54,6 +59,18 @@ def _plain_batches(table: Table) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     read = (plain(pa.Table.from_batches([batch])) for batch in itertools.chain([first], batches))
     start = next(read)
     return start.schema, itertools.chain.from_iterable(some.to_batches() for some in itertools.chain([start], read))
+
+
+def _have_room(waiting: IO[bytes], fields: Mapping[str, pa.DataType]) -> bool:
+    """Whether columns of such types hold all that waits."""
+    try:
+        for _ in _joined(streams(waiting), fields):
+            pass
+    except PlainDataError:
+        return False
+    finally:
+        waiting.seek(0, io.SEEK_END)
+    return True
 
 
 def _joined(waiting: Iterator[pa.RecordBatchReader], fields: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
