@@ -28,8 +28,8 @@ def fetch(ctx):
 
 @flow.step()
 def load(ctx):
-    """Fail while the flag is set."""
-    if os.environ.get(FLAG):
+    """Fail while the flag is set, for each day or for the one that it names."""
+    if os.environ.get(FLAG) in ("1", str(ctx.as_of_date)):
         raise ValueError("not yet")
     return {"fetched_by": ctx.get_output("fetch", "run"), "cursor": ctx.params["cursor"], "limit": ctx.params["limit"]}
 
@@ -38,6 +38,12 @@ def asset_job() -> dg.JobDefinition:
     """Return the workflow's asset job."""
     defs = dg.Definitions.merge(workflow_definitions(flow), dg.Definitions(executor=dg.in_process_executor))
     return defs.resolve_job_def("kept_job")
+
+
+def ranged_job() -> dg.JobDefinition:
+    """Return the workflow's asset job, which has many days in a run."""
+    assets = workflow_definitions(flow, backfill_policy=dg.BackfillPolicy.single_run())
+    return dg.Definitions.merge(assets, dg.Definitions(executor=dg.in_process_executor)).resolve_job_def("kept_job")
 
 
 def op_job() -> dg.JobDefinition:
@@ -127,6 +133,30 @@ def test_a_reexecution_continues_the_run(job, tmp_path, ledger, monkeypatch):
     assert [record.run_attempt for record in steps.values()] == [1, 2]
     assert steps["load"].output["fetched_by"] == first.run_id
     assert [c.key.capture_id for c in ledger.captures(workflow="kept")] == [f"2012-10-26|{first.run_id}"]
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_from_failure_a_range_runs_what_is_not_complete(resumed, tmp_path, ledger, monkeypatch):
+    """The op that failed for one day does not do the others again: they hand on what is recorded."""
+    days = [f"2012-10-2{number}" for number in (4, 5, 6)]
+    tags = {f"dagster/asset_partition_range_{end}": day for end, day in (("start", days[0]), ("end", days[2]))}
+    with persistent_instance(tmp_path) as instance:
+        monkeypatch.setenv(FLAG, days[1])
+        first = dg.execute_job(dg.reconstructable(ranged_job), instance, run_config=QUIET, tags=tags)
+        if resumed:
+            tags |= {"flowctx/resume_from": first.run_id}
+            first = dg.execute_job(dg.reconstructable(ranged_job), instance, run_config=QUIET, tags=tags)
+        monkeypatch.delenv(FLAG)
+        again = dg.ReexecutionOptions.from_failure(first.run_id, instance)
+        tags |= {"dagster/is_resume_retry": "true"}  # which Dagster sets, but for Python
+        last = dg.execute_job(
+            dg.reconstructable(ranged_job), instance, run_config=QUIET, tags=tags, reexecution_options=again
+        )
+        assert len(last.get_asset_materialization_events()) == 3
+    runs = {str(one.context.partition): one for one in ledger.list_runs(run_id=last.run_id)}
+    assert {str(one.status) for one in runs.values()} == {"ok"}
+    attempts = [{record.step: record.run_attempt for record in ledger.steps(runs[f"date={day}"].key)} for day in days]
+    assert [found["load"] for found in attempts] == [1, 3 if resumed else 2, 1]
 
 
 def test_a_reexecution_of_all_runs_all(tmp_path, ledger):

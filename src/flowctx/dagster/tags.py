@@ -18,6 +18,9 @@ PARTITION_TAG: Final = "dagster/partition"
 RANGE_TAGS: Final = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 SCHEDULE_TAG: Final = "dagster/schedule_name"
 BACKFILL_TAG: Final = "dagster/backfill"
+#: Of a run that does again what failed in another one: its ops, or its assets.
+FROM_FAILURE_TAG: Final = "dagster/is_resume_retry"
+FROM_ASSET_FAILURE_TAG: Final = "dagster/is_asset_resume_retry"
 
 #: What Dagster's tags say of a run: its partitions, its tick, its backfill. The tags of one of them stand together.
 _GROUPS: Final = tuple(

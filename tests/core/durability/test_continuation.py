@@ -85,6 +85,16 @@ def test_a_step_that_the_engine_runs_again_is_not_kept(flow, ledger, failed):
     assert plan_rerun(ledger, flow, record_of(again), None, how).completed == ()
 
 
+@pytest.mark.parametrize(("version", "kept"), [(None, ("a",)), ("2", ())])
+def test_from_failure_an_engine_runs_what_is_not_complete(flow, ledger, failed, version, kept):
+    """A step that is complete is kept, although the engine runs it, unless it is another one by now."""
+    changed = Workflow("flow")
+    changed.step(name="a", version=version or flow["a"].code_version)(lambda ctx: {})
+    changed.step(name="b")(lambda ctx: {})
+    how = EngineRerun(run_id="e1", steps=lambda: ["a", "b"], from_failure=True)
+    assert plan_rerun(ledger, changed, record_of(StepByStep(flow, ledger, run_id="e2")), None, how).completed == kept
+
+
 def test_an_engine_s_own_run_is_planned_once(flow, ledger, failed):
     """A run that a step has begun already is not planned again, unless what is recorded is from before the rerun."""
     steps = {"run_id": "e1", "steps": lambda: ["b"]}

@@ -38,6 +38,8 @@ class EngineRerun:
     run_id: str
     #: Which steps the engine runs.
     steps: Callable[[], Collection[str]]
+    #: Whether it runs what failed: those of the steps that are complete, and have not changed, are kept all the same.
+    from_failure: bool = False
     #: Whether what is recorded of the run itself is from before.
     outdated: Callable[[RunRecord], bool] = lambda run: False
     #: Whether somebody asked for it; if nobody did, it counts where the engine has made the run again.
@@ -85,9 +87,7 @@ def plan_continuation(
         before,
         records,
         params=changed_params({n: v for n, v in ctx.params.items() if n in new_params}, before),
-        from_step=request.from_step
-        if rerun is None
-        else [name for name in _complete(records) if name in rerun.steps()],
+        from_step=request.from_step if rerun is None else _remade(workflow, before, records, rerun),
         accept_changes=request.accept_changes or rerun is not None,
         refresh=rerun is None,
         known_params=[name for name in ctx.params if name not in new_params],
@@ -107,6 +107,23 @@ def _moved(ctx: WorkflowContext, plan: ResumePlan, before: RunRecord) -> Workflo
         capture_id=before.context.capture_id,
         idempotency_key=before.context.idempotency_key,
     )
+
+
+def _run_again(
+    workflow: Workflow | None, before: RunRecord, records: Collection[StepRecord], how: EngineRerun
+) -> set[str]:
+    """Return the steps that an engine runs again: from a failure on, of those that are complete what has changed."""
+    named = set(how.steps())
+    if not how.from_failure:
+        return named
+    changed = {change.step for change in changes_since(workflow, before, records)} if workflow is not None else set()
+    return named.difference(set(_complete(records)) - changed)
+
+
+def _remade(workflow: Workflow, before: RunRecord, records: Collection[StepRecord], how: EngineRerun) -> list[str]:
+    """Return the steps that an engine runs again although they are complete."""
+    again = _run_again(workflow, before, records, how)
+    return [name for name in _complete(records) if name in again]
 
 
 def _complete(records: Iterable[StepRecord]) -> tuple[str, ...]:
@@ -209,7 +226,7 @@ def plan_rerun(
         plan = plan_resume(workflow, before, records, accept_changes=True, refresh=False)
     else:
         plan = ResumePlan(run=before, completed=_complete(records), context=before.context)
-    named = set(how.steps())
+    named = _run_again(workflow, before, records, how)
     order: Order = {
         **(order_of(workflow) if workflow is not None else {}),
         **{record.step: record.after for record in records},

@@ -57,6 +57,8 @@ class RunPlan:
     over: Callable[[], Mapping[str, str] | None] = lambda: None
     #: What it goes on from: another run, or itself.
     resume: ResumePlan | None = None
+    #: Whether the engine runs steps that are kept: they hand on what is recorded.
+    carries: bool = False
     #: Whether the caller began this attempt alone: another one is a rival, and no other step of the same run.
     exclusive: bool = False
     #: Whether the caller, if not by its request, takes over a run at which somebody is.
@@ -128,7 +130,7 @@ def plan_run(
     check_ids(ledger, run, known, request)
     warn_of_namesake(ledger, run)
     plan = RunPlan(run=run, known=known, request=request, order=order, workflow=flow, over=over)
-    return replace(plan, resume=resume, exclusive=exclusive)
+    return replace(plan, resume=resume, exclusive=exclusive, carries=rerun is not None and rerun.from_failure)
 
 
 def plan_next_attempt(
@@ -168,7 +170,7 @@ def begin_run(ledger: RunLedger, plan: RunPlan, *, lease: timedelta = ENGINE_LEA
         begun,
         context=_seen(ledger, plan, begun),
         order=plan.order,
-        resumes=plan.request.resume_from is not None,
+        resumes=plan.carries or plan.request.resume_from is not None,
         over=plan.over,
         lease=lease,
     )
