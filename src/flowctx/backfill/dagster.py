@@ -14,22 +14,28 @@ from typing import Any, NamedTuple
 from flowctx.backfill import graphql
 from flowctx.backfill.again import going_on
 from flowctx.backfill.dagster_retries import is_retry_awaited, is_to_be_retried, is_undecided, retry_of
-from flowctx.backfill.dagster_runs import is_of, is_part, partitions_of, step_of, time_of
+from flowctx.backfill.dagster_runs import (
+    LONGEST,
+    is_of,
+    is_part,
+    one_line,
+    partitions_of,
+    step_of,
+    time_of,
+    why_not_started,
+)
 from flowctx.backfill.http import JsonClient
 from flowctx.backfill.polling import MAX_ACTIVE, PAGE, POLL_SECONDS, PollingLauncher, UnderWay
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.run_ledgers import LEDGER_MARK
 from flowctx.core.errors import EngineError, EngineUnavailable
-from flowctx.core.masking import mask_text
 from flowctx.core.partitions.dagster_keys import dagster_key_parts, dagster_key_text
 from flowctx.core.printable import brief
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_request import TAG_PREFIX, read_text
 
 _STOP_SECONDS = 60.0
-#: So much is told of what Dagster says.
-_LONGEST = 500
 _BATCH_TAGS = ("flowctx/batch_id", "batch_id", "dagster/backfill")
 #: Our name for the run, which Dagster cannot be told to use for its id.
 RUN_TAG = "flowctx/run"
@@ -357,10 +363,10 @@ class DagsterLauncher(PollingLauncher):
         for event in self._events(run_id):
             if event["__typename"] == "ExecutionStepFailureEvent":
                 message = (event["failureMetadata"] or {}).get("description") or (event["error"] or {}).get("message")
-                return step_of(event["stepKey"], self._flow), _line(message or "its step failed")
+                return step_of(event["stepKey"], self._flow), one_line(message or "its step failed")
             if event["__typename"] == "RunFailureEvent":
                 last = event["message"]
-        return None, brief(_line(last or "the run failed in Dagster before any of its steps"), _LONGEST)
+        return None, brief(one_line(last or "the run failed in Dagster before any of its steps"), LONGEST)
 
     def had_ledger(self, run: PartitionRun) -> bool:
         """Return whether a run says that it had a ledger, in the metadata of what its steps made."""
@@ -381,18 +387,6 @@ class DagsterLauncher(PollingLauncher):
 
 def _config(workflow: str, job: Job) -> dict[str, Any]:
     return {"resources": {f"{workflow}_params": {"config": to_json(job.params)}}} if job.params else {}
-
-
-def why_not_started(answer: Mapping[str, Any]) -> str:
-    """Return why Dagster has not started a run: what its errors say, else what the answer is called."""
-    errors = answer.get("errors") or [answer]
-    error = "; ".join(str(error.get("message") or answer["__typename"]) for error in errors)
-    return brief(_line(error), _LONGEST)
-
-
-def _line(text: object) -> str:
-    """Return what Dagster says in one line, without secrets: the end of a log may be in it."""
-    return mask_text(" ".join(str(text).split()))
 
 
 def tagged(tag: str, value: str) -> dict[str, Any]:

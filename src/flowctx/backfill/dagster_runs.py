@@ -1,17 +1,22 @@
-"""What Dagster says of a run: whether it is of a workflow, of which of its partitions and steps, and when it was."""
+"""What Dagster says of a run: of which workflow, partitions and steps it is, when it was, and why there is none."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from flowctx.backfill.dagster_retries import tags_of
 from flowctx.core.errors import UnknownPartition
+from flowctx.core.masking import mask_text
 from flowctx.core.partitions.dagster_keys import fold, parse_dagster_key, static_dimensions, static_values
 from flowctx.core.partitions.key import PartitionKey, escape_value
 from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.printable import brief
 from flowctx.core.workflow.definition import Workflow
+
+#: So much is told of what Dagster says.
+LONGEST: Final = 500
 
 
 def is_of(run: Mapping[str, Any], workflow: Workflow, jobs: Collection[str | None]) -> bool:
@@ -71,3 +76,15 @@ def step_of(key: str, workflow: Workflow | None) -> str:
 def time_of(seconds: float | None) -> datetime | None:
     """Return a time as Dagster says it."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def why_not_started(answer: Mapping[str, Any]) -> str:
+    """Return why Dagster has not started a run: what its errors say, else what the answer is called."""
+    errors = answer.get("errors") or [answer]
+    error = "; ".join(str(error.get("message") or answer["__typename"]) for error in errors)
+    return brief(one_line(error), LONGEST)
+
+
+def one_line(text: object) -> str:
+    """Return what Dagster says in one line, without secrets: the end of a log may be in it."""
+    return mask_text(" ".join(str(text).split()))
