@@ -16,6 +16,7 @@ from flowctx.backfill.again import going_on
 from flowctx.backfill.dagster_retries import is_retry_awaited, is_to_be_retried, is_undecided, retry_of
 from flowctx.backfill.dagster_runs import (
     LONGEST,
+    failed_assets_of,
     is_of,
     is_part,
     one_line,
@@ -351,7 +352,10 @@ class DagsterLauncher(PollingLauncher):
 
     def _state_of_success(self, run: Mapping[str, Any]) -> PartitionState:
         """Return what a run did that Dagster calls a success: it may have been of a part, or skipped every step."""
-        if self._flow is not None and is_part(run, self._flow):
+        chosen = run
+        while (before := failed_assets_of(chosen)) and (found := self._runs({"runIds": [before]}, 1)):
+            chosen = found[0]
+        if self._flow is not None and is_part(chosen, self._flow):
             return PartitionState.PARTIAL
         if (run["stats"] or {}).get("materializations"):
             return PartitionState.OK

@@ -65,6 +65,12 @@ def is_part(run: Mapping[str, Any], workflow: Workflow) -> bool:
     return bool(chosen) and not workflow.steps.keys() <= chosen
 
 
+def failed_assets_of(run: Mapping[str, Any]) -> str | None:
+    """Return the id of the run of which one does the assets again that failed, if it does: nobody has chosen those."""
+    tags = tags_of(run)
+    return tags.get("dagster/parent_run_id") if tags.get("dagster/is_asset_resume_retry") == "true" else None
+
+
 def step_of(key: str, workflow: Workflow | None) -> str:
     """Return the step of an op: that of an asset is named as its key, the workflow's name before the step's."""
     steps = () if workflow is None else workflow.steps
