@@ -10,11 +10,14 @@ from airflow.sdk import Asset
 from airflow.utils.session import create_session
 
 import adapters.airflow_support  # noqa: F401 - before Airflow
+from adapters.test_airflow_ledger import clear
 from backfill.bulk_batch import Bulk
 from backfill.flows import flow
 from flowctx import PartitionKey, Workflow, WorkflowError
 from flowctx.airflow import _compat, workflow_bulk_dag
 from flowctx.airflow._versions import AIRFLOW
+from flowctx.backfill.bulk import slice_of
+from flowctx.backfill.slices import split
 from flowctx.core.durability.ledger import Ledger
 
 ABLE = AIRFLOW.able("partitions in events")
@@ -69,6 +72,22 @@ def test_assets_are_told_of_what_a_failed_slice_has_captured(ledger: Ledger) -> 
     states = {(ti.task_id, ti.map_index): str(ti.state) for ti in run.get_task_instances()}
     assert (states["run_slice", 0], states["run_slice", 1], states["tell", -1]) == ("failed", "success", "success")
     assert sorted(told(run)) == sorted(map(key, bulk.partitions()))
+
+
+def test_assets_are_told_once_of_slices_that_are_cleared(ledger: Ledger) -> None:
+    """A slice that is cleared tells of what it makes then, and not again of what it, or ``tell``, has told of."""
+    bulk = Bulk(ledger, "date=2012-01-02..2012-01-05", 2, fail=[BAD])
+    dag = workflow_bulk_dag(flow, outlets=[Asset("filled")], default_args={"retries": 0})
+    first, second = bulk.conf["slices"]
+    died = {**bulk.conf, "slices": [{**first, "digest": "another"}, second]}
+    list(bulk.process(slice_of(split(flow, bulk.plan.selection, [], 4)[0])).run())  # as a try does that dies later
+    run = ran(dag, {"bulk": died})
+    made = len(told(run))
+    assert made == bulk.counts()["ok"] < 11
+    for conf, count in ((died, made), (bulk.conf, 11), (bulk.conf, 11)):
+        clear(dag, run.run_id, "plan", "run_slice", "tell", "result", conf={"bulk": conf})
+        assert len(told(run)) == count == bulk.counts()["ok"]
+    assert len(set(told(run))) == 11
 
 
 @pytest.mark.parametrize(("defaults", "tries"), [({}, (2, 10)), ({"retries": 5, "owner": "me"}, (5, 10))])

@@ -6,7 +6,7 @@ import json
 import logging
 import shlex
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
 
 from airflow.sdk import DAG, Asset, BaseOperator, Context
@@ -26,6 +26,8 @@ logger = logging.getLogger("flowctx")
 
 #: The tasks of the DAG.
 PLAN, TELL, RESULT = "plan", "tell", "result"
+#: In XCom: until when assets are told of a slice, on the ledger's clock.
+TOLD_UNTIL: Final = "told_until"
 #: A task that was killed is tried again so often, and goes on from where it was.
 _RETRIES, _RETRY_DELAY = 2, timedelta(seconds=10)
 #: So long is a label in Airflow's own table at most.
@@ -73,11 +75,13 @@ def workflow_bulk_dag(workflow: Workflow, *, outlets: Sequence[Asset] = (), **da
             task_id=RUN_SLICE, workflow=workflow, outlets=list(outlets), map_index_template=label, **tries
         )
         ran = slices.expand(part=plan.output)
-        ran >> BatchResult(task_id=RESULT, workflow=workflow, trigger_rule="all_done", retries=0)
+        result = BatchResult(task_id=RESULT, workflow=workflow, trigger_rule="all_done", retries=0)
+        ran >> result
         if outlets:
-            ran >> TellOfFailed(
+            tell = TellOfFailed(
                 task_id=TELL, workflow=workflow, outlets=list(outlets), trigger_rule="all_done", **tries
             )
+            ran >> tell >> result
     return dag
 
 
@@ -125,21 +129,21 @@ class RunSlice(BaseOperator):
         super().__init__(**kwargs)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Run it, and return how many of its partitions stand how.
+        """Run it, and return how many of its partitions stand how, and until when assets are told of it.
 
         Raises:
             BatchError: It cannot run; what has run is recorded, and the next try goes on from there.
         """
         request = BulkRequest.from_dict(_bulk_of(context))
         self._process = SliceProcess(self.workflow, request, Slice(**self.part), ledger())
-        # Airflow was told of what ended in an earlier launch by the tasks of that one.
-        heard = (news for news in self._process.run() if not news.before or news.ended_at >= request.launched_at)
+        since = _told_until(context, request, 1 + (context["ti"].map_index or 0))[-1]
+        heard = (news for news in self._process.run() if not news.before or news.ended_at >= since)
         well = [news.partition for news in heard if news.state is PartitionState.OK]
         end = self._process.end
         assert end is not None  # noqa: S101 - it has run to its end
         logger.info("%s", json.dumps(end.to_dict()))
         _tell_assets(self, context, request, well)
-        return end.to_dict()
+        return {**end.to_dict(), TOLD_UNTIL: _ledger().now().isoformat()}
 
     def on_kill(self) -> None:
         """End the processes of the slice when somebody ends the task."""
@@ -160,9 +164,17 @@ class TellOfFailed(BaseOperator):
         """Return of how many partitions it tells."""
         bulk, found = _bulk_of(context), _ledger()
         request, slices = BulkRequest.from_dict(bulk), [Slice(**part) for part in bulk["slices"]]
-        ends = context["ti"].xcom_pull(task_ids=RUN_SLICE, map_indexes=list(range(len(slices))))
-        failed = [part for part, end in zip(slices, ends, strict=True) if end is None]
-        captured = captured_since(found, self.workflow, request.batch_id, failed, request.launched_at)
+        context["ti"].xcom_push(key=TOLD_UNTIL, value=found.now().isoformat())
+        failed: dict[datetime, list[Slice]] = {}
+        since_of = _told_until(context, request, len(slices))
+        for part, end, since in zip(slices, _ends(context, len(slices)), since_of, strict=True):
+            if end is None:
+                failed.setdefault(since, []).append(part)
+        captured = [
+            partition
+            for since, parts in failed.items()
+            for partition in captured_since(found, self.workflow, request.batch_id, parts, since)
+        ]
         _tell_assets(self, context, request, captured)
         return len(captured)
 
@@ -183,12 +195,34 @@ class BatchResult(BaseOperator):
             AirflowFailException: Some have not ended well.
         """
         bulk, found = _bulk_of(context), _ledger()
+        self._remember_told(context, len(bulk["slices"]))
         counts = slice_counts(found, self.workflow, bulk["batch_id"], [Slice(**part) for part in bulk["slices"]])
         short = not_done(counts)
         if short:
             see = f"flowctx status {shlex.quote(bulk['batch_id'])}"
             raise AirflowFailException(f"batch {bulk['batch_id']!r}: {short}; see: {see}")
         return counts
+
+    def _remember_told(self, context: Context, slices: int) -> None:
+        """Hand on until when assets are told of each slice, to those that are cleared: their own word is gone then."""
+        by_tell = context["ti"].xcom_pull(task_ids=TELL, key=TOLD_UNTIL)
+        until = [end.get(TOLD_UNTIL) if end else by_tell for end in _ends(context, slices)]
+        context["ti"].xcom_push(key=TOLD_UNTIL, value=until)
+
+
+def _ends(context: Context, slices: int) -> list[Any]:
+    """Return what each slice has handed on; ``None`` of one that has failed."""
+    return list(context["ti"].xcom_pull(task_ids=RUN_SLICE, map_indexes=list(range(slices))))
+
+
+def _told_until(context: Context, request: BulkRequest, slices: int) -> list[datetime]:
+    """Return until when assets are told of each of the first slices, on the ledger's clock.
+
+    Of what ended in an earlier launch, the tasks of that one have told; of what ended before slices were cleared, they
+    have, or ``tell`` has.
+    """
+    known = context["ti"].xcom_pull(task_ids=RESULT, key=TOLD_UNTIL) or [None] * slices
+    return [datetime.fromisoformat(until) if until else request.launched_at for until in known[:slices]]
 
 
 def _ledger() -> Ledger:
