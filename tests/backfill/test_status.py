@@ -16,6 +16,7 @@ import pytest
 from backfill.flows import flow
 from flowctx import Backfill, BatchStatus, Daily, File, PartitionScheme, UnknownBatch, Workflow, WorkflowContext, run
 from flowctx.backfill import import_engine_runs, render_html
+from flowctx.backfill.belonging import Tally, tally
 from flowctx.backfill.grid import Grid
 from flowctx.backfill.previews import latest_tables
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, Standing
@@ -129,6 +130,20 @@ def test_runs_without_a_partition_are_none_beside_partitions(ledger: Ledger) -> 
     status = BatchStatus.of(ledger, "mapped")
     assert (status.total, status.counts, status.outside) == (8, {"ok": 8}, {"failed": 1})
     assert [run.error for run in status.failures] == ["no mean"]
+
+
+def test_runs_of_some_dimensions_are_none_beside_partitions(ledger: Ledger) -> None:
+    """What the instances of one dimension are reduced to has the others, whichever come first in the key."""
+    ledger.batches.put(BatchRecord(batch_id="mapped", workflow="flow", created_at=NOW))
+    whole = [f"book=B|date=2012-01-0{day}|tier=T{n}" for day in (2, 3) for n in range(2)]
+    reduced = [
+        ran(text, "failed", error="no mean") for text in ("date=2012-01-02|tier=T0", "book=B", "date=2012-01-03")
+    ]
+    ledger.batches.record_outcomes("mapped", [*(ran(text, "ok") for text in whole), *reduced])
+    status = BatchStatus.of(ledger, "mapped")
+    assert (status.total, status.counts, status.outside, status.complete) == (4, {"ok": 4}, {"failed": 3}, True)
+    assert tally(ledger.batches, status.batch) == Tally({"ok": 4}, {"failed": 3})
+    assert len(status.failures) == 3
 
 
 def test_what_waits_has_run_on_no_engine(ledger: Ledger) -> None:
