@@ -163,6 +163,24 @@ def test_a_mapped_run_goes_on_with_what_each_instance_completed(ledger):
     assert (calls, done.context.get_output("lambda_free")) == (["load IBM"], {"loaded": ["AAPL", "IBM"]})
 
 
+@pytest.mark.parametrize("kind", ["AirflowFailException", "AirflowSensorTimeout"])
+def test_a_step_that_says_it_failed_for_good_is_recorded(kind, ledger):
+    """By Airflow's own exceptions: the failure is in the ledger with its words, and there is no other try."""
+    flow = Workflow("for_good")
+
+    @flow.step(retries=RetryPolicy(retries=2, delay=timedelta(milliseconds=10)))
+    def fetch(ctx):
+        raise getattr(_compat.exceptions, kind)("the vendor has closed")
+
+    flow.step("load")(lambda ctx: None)
+    failed = run_dag(workflow_dag(flow), batch_id="b")
+    assert (failed["fetch"].attempts, failed["fetch"].error) == (1, f"{kind}: the vendor has closed")
+    found = ledger.get_run(failed.run_id)
+    assert (found.status, found.error) == (RunStatus.FAILED, f"step 'fetch': {kind}: the vendor has closed")
+    [record] = ledger.steps(found.key)
+    assert (record.step, record.status, record.attempts) == ("fetch", "failed", 1)
+
+
 def lambda_free(ctx):
     """Reduce."""
     return {"loaded": sorted(ctx.get_output("load"))}

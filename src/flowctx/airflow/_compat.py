@@ -64,12 +64,13 @@ AirflowSkipException = exceptions.AirflowSkipException
 #: (``TaskDeferred`` is no subclass of ``Exception`` and passes through by itself; the task timeout is the step's.)
 ENGINE_EXCEPTIONS: tuple[type[BaseException], ...] = (
     AirflowSkipException,
-    AirflowFailException,
     exceptions.AirflowRescheduleException,
-    exceptions.AirflowSensorTimeout,
     exceptions.DagRunTriggerException,
     exceptions.DownstreamTasksSkipped,
 )
+
+#: Exceptions by which code in a task fails and is not tried again, whatever its retries.
+FINAL_FAILURES: tuple[type[BaseException], ...] = (AirflowFailException, exceptions.AirflowSensorTimeout)
 
 RETURN_VALUE = "return_value"  # key of the XCom that holds what a task returned
 

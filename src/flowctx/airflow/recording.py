@@ -13,6 +13,7 @@ from airflow.sdk import Connection
 from flowctx.airflow._compat import (
     DELETED,
     ENGINE_EXCEPTIONS,
+    FINAL_FAILURES,
     MappedOperator,
     conf,
     dag_run_state,
@@ -94,9 +95,6 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
     task, ti = context["task"], context["ti"]
     store = store_of_runs()
 
-    def retried(outcome: Outcome) -> bool:
-        return outcome.result.retryable and ti.try_number <= ti.max_tries
-
     opened: list[Recorder] = []
 
     def open_recorder() -> Recorder:
@@ -121,7 +119,7 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
         receive=lambda ctx: read_upstream(ctx, task, ti, store, counted, instances),
         # A clear counts the tries anew; a task that was cleared is to run, also in a run that continues another.
         runs_anyway=ti.try_number > 1 and ti.max_tries > task.retries,
-        retried=retried,
+        retried=lambda outcome: _is_retried(outcome, ti),
         config=plain_sequences(operator.config),
         number=ti.try_number,
         first_number=max(1, ti.max_tries - task.retries + 1),
@@ -130,6 +128,12 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
         skips_captured=(context["dag_run"].conf or {}).get("on_captured") == "skip",
         await_made=lambda item, keys: await_runs(operator, context, item, keys, ledger()),
     )
+
+
+def _is_retried(outcome: Outcome, ti: Any) -> bool:
+    """Whether Airflow tries a step again that has ended so."""
+    final = not outcome.result.retryable or isinstance(outcome.exception, FINAL_FAILURES)
+    return not final and ti.try_number <= ti.max_tries
 
 
 def _run_of(recorder: Recorder, task: Any) -> RunRecord | None:
