@@ -93,6 +93,30 @@ def test_a_step_that_could_not_run_fails_its_run(ledger):
     assert (found.status, found.error) == (RunStatus.FAILED, why)
 
 
+def test_a_step_that_could_not_run_fails_its_run_with_an_ordinary_clean_up(ledger):
+    """No step ends the run, and Airflow calls it a success: it is what its steps are, of each instance alone."""
+    flow = Workflow("cut_short", partitions=PartitionScheme(tier=["T1", "T2"]))
+    flow.step("load")(lambda ctx: None)
+    flow.step("publish")(lambda ctx: None)
+    dag = workflow_dag(flow, map_over=["tier"])
+    with dag:
+
+        @task
+        def check():
+            raise ValueError("the vendor is down")
+
+        @task(trigger_rule="all_done")
+        def clean(): ...
+
+        dag.get_task("load") >> check() >> dag.get_task("publish") >> clean()
+    done = run_dag(dag, batch_id="b")
+    with create_session() as session:
+        assert session.query(DagRun).filter_by(run_id=done.run_id).one().state == "success"
+    why = "step 'publish': it did not run, because a task before it failed"
+    found = ledger.list_runs(workflow="cut_short")
+    assert [(run.status, run.error) for run in found] == [(RunStatus.FAILED, why)] * 2
+
+
 def mapped_over_nothing(name):
     """Return a DAG of a workflow with a watcher, and of a task of one's own that is mapped over no values."""
     flow = Workflow(name)

@@ -12,8 +12,9 @@ from typing import Any, Final, NamedTuple
 from airflow.listeners import hookimpl
 
 from flowctx.core.durability.endings import end_engine_run
-from flowctx.core.durability.records import RunStatus
+from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.errors import error_text
+from flowctx.core.workflow.context import engine_of
 
 logger = logging.getLogger("flowctx")
 
@@ -59,9 +60,35 @@ def record_end(ended: Ended) -> None:
     try:
         if (found := ledger()) is not None:
             seconds_ago = time.monotonic() - ended.heard
-            end_engine_run(found, ended.run_id, engine, ended.status, ended.error, seconds_ago=seconds_ago)
+            end_engine_run(
+                found, ended.run_id, engine, ended.status, ended.error, seconds_ago=seconds_ago, undone=_undone
+            )
     except Exception as exc:  # noqa: BLE001  # the scheduler goes on whatever it is
         logger.warning("the end of run %s is not recorded: %s", ended.run_id, error_text(exc))
+
+
+def _undone(run: RunRecord) -> dict[str, str]:
+    """Return the steps whose tasks failed without a record, or could not run, and why; a task is named as its step.
+
+    An ordinary task that runs whatever happened lets Airflow call such a run a success.
+    """
+    from airflow.models.taskinstance import TaskInstance
+
+    from flowctx.airflow._compat import open_session
+    from flowctx.airflow.recording import UNRECORDED
+
+    engine = engine_of(run.context)
+    try:
+        with open_session() as session:
+            found = session.query(TaskInstance.task_id, TaskInstance.state).filter_by(
+                dag_id=engine["dag_id"], run_id=run.run_id, map_index=engine.get("map_index", -1)
+            )
+            states = {task_id.rpartition(".")[-1]: str(state) for task_id, state in found}
+    except Exception as exc:  # noqa: BLE001  # that it is over is to be recorded all the same
+        logger.warning("which steps of run %s could not run is not known: %s", run.run_id, error_text(exc))
+        return {}
+    whys = {step: UNRECORDED.get(states.get(step, "")) for step in run.steps}
+    return {step: why for step, why in whys.items() if why is not None}
 
 
 class RunListener:

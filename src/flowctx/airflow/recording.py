@@ -66,7 +66,7 @@ _ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
 #: A run has no more mapped instances than this.
 _INSTANCES = 10_000
 #: What there is to say of a step that has recorded nothing, by the state of its task.
-_UNRECORDED = {
+UNRECORDED = {
     "failed": "its task failed and has recorded nothing: its process died, or its engine was told so",
     "upstream_failed": "it did not run, because a task before it failed",
 }
@@ -357,7 +357,7 @@ def _failed_when_over(ti: Any, tasks: Mapping[str, Any]) -> dict[str, str] | Non
     states = {at: found.get(instance_key(ti, at)) for at in tasks if at != ti.task_id}
     if not all(state in _ENDED for state in states.values()):
         return None
-    whys = [(why, at) for state, why in _UNRECORDED.items() for at in tasks if states.get(at) == state]
+    whys = [(why, at) for state, why in UNRECORDED.items() for at in tasks if states.get(at) == state]
     return {step_name(tasks[at]): why for why, at in whys}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -35,6 +35,7 @@ def end_engine_run(
     error: str | None = None,
     *,
     seconds_ago: float = 0.0,
+    undone: Callable[[RunRecord], Mapping[str, str]] = lambda run: {},
 ) -> int:
     """End what the ledger takes for running of an engine's run, of all workflows and partitions that it serves.
 
@@ -45,6 +46,8 @@ def end_engine_run(
         status: What the engine calls it.
         error: What the engine says of it.
         seconds_ago: How long ago the engine said so: an attempt that has begun since is left alone.
+        undone: Returns the steps of a run that the engine calls failed, or that could not run, and what there is to say
+            of each.
 
     Returns:
         How many it ended.
@@ -56,11 +59,17 @@ def end_engine_run(
             continue
         if run.begun_at is not None and run.begun_at > ledger.now() - timedelta(seconds=seconds_ago):
             continue
-        count += end_run(ledger, run, status, error) is not None
+        count += end_run(ledger, run, status, error, undone) is not None
     return count
 
 
-def end_run(ledger: RunLedger, run: RunRecord, status: RunStatus, error: str | None = None) -> RunStatus | None:
+def end_run(
+    ledger: RunLedger,
+    run: RunRecord,
+    status: RunStatus,
+    error: str | None = None,
+    undone: Callable[[RunRecord], Mapping[str, str]] = lambda run: {},
+) -> RunStatus | None:
     """End a run that the ledger takes for running, as its engine says; what its steps recorded comes first.
 
     Args:
@@ -68,6 +77,7 @@ def end_run(ledger: RunLedger, run: RunRecord, status: RunStatus, error: str | N
         run: The run, as it was read.
         status: What the engine calls it.
         error: What the engine says of it.
+        undone: As for :func:`end_engine_run`; asked where the engine is content, and steps are not recorded.
 
     Returns:
         How it ended; ``None`` if it had ended already, or has gone on since.
@@ -88,6 +98,8 @@ def end_run(ledger: RunLedger, run: RunRecord, status: RunStatus, error: str | N
         error = failure_of(record.step, record.error)
     elif found is RunStatus.FAILED and error and (more := not_ended_text(left, skipped=skipped)):
         error = f"{error}; {more}"
+    elif found is RunStatus.PARTIAL and (whys := {n: why for n, why in undone(run).items() if n in left}):
+        found, error = RunStatus.FAILED, failure_of(*next(iter(whys.items())))
     elif found is RunStatus.PARTIAL and not run.is_part:
         error = error or not_recorded_text(left, skipped=skipped)
     try:
