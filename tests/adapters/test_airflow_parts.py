@@ -62,6 +62,25 @@ def test_a_step_that_was_marked_has_not_run(ledger):
     assert CaptureState.COMPLETE not in {capture.state for capture in ledger.captures()}
 
 
+def test_a_run_of_which_several_tasks_are_cleared_ends_once(ledger, monkeypatch):
+    """While one of them has not begun, what it was before makes no run complete."""
+    flow, ends = Workflow("cleared_together"), []
+    flow.step("first")(lambda ctx: {"n": 1})
+    flow.step("second", after=[])(lambda ctx: {"n": 2})
+    dag = workflow_dag(flow)
+    done = run_dag(dag)
+    kind = type(ledger)
+    finish = kind.finish
+
+    def noted(self, run, status, error=None):
+        ends.append((status, sorted(self.statuses(run.key))))
+        finish(self, run, status, error)
+
+    monkeypatch.setattr(kind, "finish", noted)
+    change(dag, done.run_id, clear=["first", "second"])
+    assert ends == [(RunStatus.OK, ["first", "second"])]
+
+
 def test_a_task_that_died_before_a_clean_up_fails_its_run(ledger):
     """Airflow says that it failed, and nobody has recorded it: the last step to end says so, and which it was."""
     flow = Workflow("killed")

@@ -63,6 +63,8 @@ logger = logging.getLogger("flowctx")
 
 #: States of a task of which nothing more is to come.
 _ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
+#: States of a task that is to begin; that of none is ``None``.
+_NOT_BEGUN = ("None", "scheduled", "queued")
 #: A run has no more mapped instances than this.
 _INSTANCES = 10_000
 #: What there is to say of a step that has recorded nothing, by the state of its task.
@@ -195,6 +197,7 @@ def _open(operator: StepTask, context: Any) -> Recorder:
     if own_ledger is not None:
         _refuse_another_dag(own_ledger, plan.known, context)
     recorder = begin_or_take_over(recorded_in, own_ledger, plan, lambda run: _end_of(context["ti"], run))
+    recorder.is_to_begin = lambda: _is_to_begin(context["ti"], tasks)
     if own_ledger is not None and just_begun(recorder.run):
         _stop_if_over(context["ti"], recorder)
     return recorder
@@ -359,6 +362,12 @@ def _failed_when_over(ti: Any, tasks: Mapping[str, Any]) -> dict[str, str] | Non
         return None
     whys = [(why, at) for state, why in UNRECORDED.items() for at in tasks if states.get(at) == state]
     return {step_name(tasks[at]): why for why, at in whys}
+
+
+def _is_to_begin(ti: Any, tasks: Mapping[str, Any]) -> bool:
+    """Return whether Airflow is yet to begin another of some tasks, such as one that was cleared with this one."""
+    found = instance_states(ti, list(tasks))
+    return any(found.get(instance_key(ti, at)) in _NOT_BEGUN for at in tasks if at != ti.task_id)
 
 
 def _whole(task: Any) -> Workflow | None:

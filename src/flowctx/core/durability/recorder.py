@@ -91,6 +91,8 @@ class Recorder:
         self._over = over
         #: Whether somebody had the step run again: what follows it may be over, although it is not recorded.
         self.asked_again = False
+        #: Returns whether the engine is yet to begin a step of the run; what is recorded of it is from before a clear.
+        self.is_to_begin: Callable[[], bool] = lambda: False
         #: For how long the run is its own after a sign of life, and whether it has ended here.
         self._lease, self._ended = lease, False
 
@@ -279,16 +281,23 @@ class Recorder:
             if status is not RunStatus.FAILED and died is not None:
                 self.finish(RunStatus.FAILED, failure_of(died, failed[died]))
                 return
-        if status is RunStatus.RUNNING or (status is RunStatus.FAILED and self._goes_on(step, statuses)):
+        if status is RunStatus.RUNNING or self._goes_on(status, step, statuses):
             return
         if status is RunStatus.PARTIAL:
             self._finish_with_other_runs(statuses)
         else:
             self.finish(status, self._reason(status, statuses))
 
-    def _goes_on(self, step: str, statuses: Mapping[str, StepStatus]) -> bool:
-        """Whether a run that failed goes on: this step ran again and is well, and others are yet to run."""
-        return self.asked_again and statuses.get(step) is not StepStatus.FAILED and self._over() is None
+    def _goes_on(self, status: RunStatus, step: str, statuses: Mapping[str, StepStatus]) -> bool:
+        """Whether a run that may seem to be over goes on: somebody had this step run again, and others are yet to run.
+
+        Of a run that failed, this step is well now.
+        """
+        if not self.asked_again:
+            return False
+        if status is RunStatus.FAILED:
+            return statuses.get(step) is not StepStatus.FAILED and self._over() is None
+        return self.is_to_begin()
 
     def _reason(self, status: RunStatus, statuses: Mapping[str, StepStatus]) -> str | None:
         """Return why the run failed or was skipped: the word of the first step that did."""
