@@ -106,6 +106,34 @@ def test_a_run_that_was_resumed_here_is_read_as_it_is_now(case, first, ledger, t
     assert made.read(key, "a") == 20
 
 
+@pytest.mark.parametrize("way", ["resume", "run"])
+def test_a_step_that_failed_when_it_was_made_again_has_no_output(way, ledger, tmp_path):
+    """The older file of a step is not read beside new outputs of those before it, and the message says what to do."""
+    flow, number, seen = Workflow("flow", partitions=DAYS), [10], []
+    flow.step("one")(lambda ctx: {"n": number[0]})
+    flow.step("two")(lambda ctx: {"n": ctx.get_output("one", "n")} if number[0] != 20 else StepResult.fail("no rows"))
+    ins = {step: dg.AssetIn(asset_key(flow, step)) for step in flow.steps}
+
+    @dg.asset(ins=ins, partitions_def=partitions_def(DAYS))
+    def own(one: dict[str, Any], two: dict[str, Any]) -> None:
+        seen.append((one["n"], two["n"]))
+
+    bench, how = Bench(flow, tmp_path, own), {"key": "2012-10-26", "tags": {"batch_id": "a"}}
+    first = bench.run(**how)
+    number[0] = 20
+    if way == "resume":
+        resume(first.run_id, flow, from_step="one")
+    else:
+        run(flow, partition="2012-10-26", batch_id="a")
+    (failed,) = bench.run(**how, selection=["own"]).get_step_failure_events()
+    assert (
+        "since it was stored: step 'two' failed there; make it again" in failed.step_failure_data.error_display_string
+    )
+    number[0] = 30
+    assert bench.run(**how).success
+    assert seen == [(10, 10), (30, 30)]
+
+
 def test_a_part_on_dagster_is_read_as_it_was_made_last(ledger, tmp_path):
     """Steps that a later run has made on Dagster are newer than the capture that is current."""
     made = Made(DAYS, tmp_path)

@@ -94,11 +94,23 @@ class RecordedOutputs:
         return self._of_version(place, current)
 
     def rewritten(self, place: OutputPlace, stored: StoredOutput) -> StoredOutput | None:
-        """Return what the ledger has of the capture that is stored, where another run has written it since."""
+        """Return what the ledger has of the capture that is stored, where another run has written it since.
+
+        Raises:
+            ArtifactError: That run has not made the step, or it failed there: what is stored is not of the capture now.
+        """
         version = _of_capture(self._versions(place), stored.capture_id)
         if version is None or not self._is_newer(place.workflow, version, stored, [version]):
             return None
-        return self._of_version(place, version)
+        # What it failed to make, no older run of the capture stands in for.
+        found = self._of_version(place, version) if version.step_status is not StepStatus.FAILED else None
+        if found is None and version.has_step and place.metadata_step is not None:
+            how = "has not run" if version.step_status is None else str(version.step_status)
+            raise ArtifactError(
+                f"{output_name(place.asset_path, place.key)} has no output in capture {version.capture_id}, which run "
+                f"{version.run_id} has made again since it was stored: step {place.step!r} {how} there; make it again"
+            )
+        return found
 
     def _versions(self, place: OutputPlace) -> list[Version]:
         if not place.workflow:
