@@ -24,6 +24,7 @@ from flowctx import (
     WorkflowContext,
     diff,
     outputs,
+    resume,
     run,
     stale,
 )
@@ -374,3 +375,20 @@ def test_a_pruned_version_is_not_compared():
     ledger.prune(clock.now() + timedelta(days=1))
     with pytest.raises(VersionGone, match=r"tier=T1: capture T1\|b2 .* was pruned, and nothing older stands in for it"):
         diff(flow, SECOND, ledger=ledger)
+
+
+def test_a_version_that_is_written_over_meanwhile_is_not_compared(ledger, monkeypatch):
+    """What is compared is what was chosen, for each step: else it is said to be gone, and to read it again."""
+    for batch in ("b1", "b2"):
+        run(flow, partition="T1", batch_id=batch, run_id=batch, params={"v": [1.0, float(batch[1])]}, ledger=ledger)
+    assert [step.step for step in diff(flow, FIRST, SECOND, ledger=ledger).steps] == ["rows"]
+    recorded = ledger.digests_of
+
+    def written_over(*asked):
+        found = recorded(*asked)
+        resume("b2", flow, from_step="rows", params={"v": [1.0, 3.0]}, ledger=ledger)
+        return found
+
+    monkeypatch.setattr(ledger, "digests_of", written_over)
+    with pytest.raises(VersionGone, match="written over while it was read; read it again"):
+        diff(flow, FIRST, SECOND, ledger=ledger)

@@ -198,18 +198,14 @@ def load_versions(ledger: Ledger, workflow: str, step: str, versions: Sequence[V
         VersionGone: One is there no more: it was pruned or written over meanwhile.
     """
     store = artifact_store(ledger)
-    records = _records(ledger, workflow, step, versions)
-    for version, record in zip(versions, records, strict=True):
-        if record.digest not in (None, version.digest):
-            raise _gone_meanwhile(workflow, version, "was written over")
-    return [load_record(record, store) for record in records]
+    return [load_record(record, store) for record in _records(ledger, workflow, step, versions)]
 
 
 def recorded_outputs(ledger: Ledger, workflow: str, step: str, versions: Sequence[Version]) -> list[Envelope]:
-    """Return what a step recorded in some versions of any step, before large outputs are read from the store.
+    """Return what a step recorded in some versions of it, before large outputs are read from the store.
 
     Raises:
-        VersionGone: One is there no more: it was pruned meanwhile.
+        VersionGone: One is there no more: it was pruned or written over meanwhile.
     """
     return [Envelope(step=step, output=record.output) for record in _records(ledger, workflow, step, versions)]
 
@@ -219,6 +215,8 @@ def _records(ledger: Ledger, workflow: str, step: str, versions: Sequence[Versio
     for version in versions:
         if version.run_key not in records:
             raise pruned_meanwhile(workflow, version)
+        if records[version.run_key].digest not in (None, version.digest):
+            raise _gone_meanwhile(workflow, version, "was written over")
     return [records[version.run_key] for version in versions]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from flowctx.artifacts import artifact_store
@@ -32,6 +32,10 @@ class _Side(NamedTuple):
     #: The digest of what the step recorded; ``None`` if there is no output.
     digest: str | None
 
+    def of_step(self) -> Version:
+        """Return the version as it was read for the step."""
+        return replace(self.version, digest=self.digest)
+
 
 @dataclass(kw_only=True)
 class Comparison:
@@ -58,7 +62,7 @@ class Comparison:
         """Yield how the versions of some partitions stand to each other, by partition and step.
 
         Raises:
-            VersionGone: One was pruned meanwhile.
+            VersionGone: One was pruned or written over meanwhile.
         """
         digests = self._digests(page, choices)
         of_steps = [self._of_step(name, page, digests) for name in self.steps]
@@ -131,9 +135,9 @@ class Comparison:
 
         pairs = {place: (side(old), side(new)) for place, (_, (old, new)) in enumerate(page)}
         self.in_common += sum(old is not None and new is not None for old, new in pairs.values())
-        with_output = [new.version for _, new in pairs.values() if new is not None and new.digest is not None]
-        self.some.update((step, version) for version in with_output[-1:])
-        compared = [one.version for old, new in pairs.values() if _may_differ(old, new) for one in (old, new) if one]
+        with_output = [new for _, new in pairs.values() if new is not None and new.digest is not None]
+        self.some.update((step, new.of_step()) for new in with_output[-1:])
+        compared = [one.of_step() for old, new in pairs.values() if _may_differ(old, new) for one in (old, new) if one]
         outputs = iter(recorded_outputs(self.ledger, self.workflow, step, compared) if compared else [])
         store = artifact_store(self.ledger)
         found: dict[int, StepDifference] = {}
