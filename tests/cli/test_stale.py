@@ -159,6 +159,18 @@ def test_what_status_advises_of_a_batch_that_was_added_to_goes_on_with_it(chain,
     assert chain(*command, "--workers", "1", "--json")["ended"] == {"ok": 2}
 
 
+def test_what_a_batch_has_mended_and_is_stale_again_is_told(chain):
+    """The batch has made it, and does not make it again, also when it is added to."""
+    mend = ("backfill", "chained:double", "--batch", "mend", "--stale", "--workers", "1")
+    assert "stale again" not in chain(*mend) + chain(*mend)
+    chain("run", "chained:source", "--partition", "2026-01-06", "-p", "price=7", "--batch", "later")
+    for more in ((), ("--extend",), ("--extend", "--dry-run")):
+        told = chain(*mend, *more)
+        assert "1 partition of double is done in batch 'mend', and stale again; take another id to mend that" in told
+    assert "stale again" not in chain("backfill", "chained:double", "--batch", "other", *mend[4:])
+    assert chain("stale", "chained:double", "--json") == []
+
+
 def test_a_batch_of_what_is_stale_goes_on_after_flowctx_has_changed(chain, monkeypatch):
     """The ledger knows such a batch by a name that does not hang on our code."""
     mend = ("backfill", "chained:double", "--batch", "mend", "--stale", "--workers", "1", "--json")

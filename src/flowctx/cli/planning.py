@@ -24,6 +24,9 @@ from flowctx.core.workflow.definition import Workflow
 if TYPE_CHECKING:
     from flowctx.versions.staleness import StalePartition
 
+#: So many outcomes are asked for at a time.
+_PAGE = 500
+
 
 def plan_of(
     workflow: Workflow,
@@ -163,8 +166,24 @@ def _chain_of(
             every = selection is None and until is None
             left_out = None if every else of_batch[workflow] - selected(scheme_of(workflow), selection, until)
             _tell_apart(workflow, of_batch[workflow], found, left_out, known.batch_id)
+        if workflow in of_batch:
+            _tell_done(workflow, of_batch[workflow], found, known.batch_id, ledger)
         chain = of_batch | {one: of_batch[one] | some if one in of_batch else some for one, some in chain.items()}
     return chain
+
+
+def _tell_done(
+    workflow: Workflow, own: Selection, found: Sequence[StalePartition], batch_id: str, ledger: Ledger
+) -> None:
+    """Say how many partitions are stale that a batch has made already: it does not make them again."""
+    texts = [str(one.partition) for one in found if one.partition in own]
+    done = 0
+    for at in range(0, len(texts), _PAGE):
+        outcomes = ledger.batches.iter_outcomes(batch_id, texts[at : at + _PAGE], workflow=workflow.name)
+        done += sum(run.state.done for run in outcomes)
+    if done:
+        count = f"{amount(done, 'partition')} of {workflow.name} {'is' if done == 1 else 'are'}"
+        echo(f"{count} done in batch {batch_id!r}, and stale again; take another id to mend that", err=True)
 
 
 def _tell_apart(
