@@ -92,6 +92,8 @@ def test_an_empty_part_is_refused(text):
         ("tier!=T1", PartitionError, r"would leave something out.* - scheme.select\('tier=T1'\)"),
         ("tier!=T1|T2", PartitionError, r"would leave something out.* - scheme.select\('tier=T1\|T2'\)"),
         ("Tier=T1|T2", PartitionError, r"write tier=T1\|T2$"),
+        ("tier=T1|Tier=T2|a..b", PartitionError, r"names 'Tier', .* write tier=T2\|a\.\.b$"),
+        ("tier=T1|date>=2012-01-03", PartitionError, r"has >=; write it as a range: date=2012-01-03\.\.$"),
         ("tier=!T1|T2", PartitionError, r"'tier=!T1' would leave something out.* - scheme.select\('tier=T1'\)"),
         ("date=!2012-01-03", PartitionError, r" - scheme.select\('date=2012-01-03'\)"),
         ("date>=2012-01-03", PartitionError, r"has >=; write it as a range: date=2012-01-03\.\."),

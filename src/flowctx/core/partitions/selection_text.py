@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Iterable, Sequence
 from datetime import date
+from itertools import takewhile
 
 from flowctx.core.dates.cadence import Cadence
 from flowctx.core.dates.parsing import iso_date, month_or_year, time_order
@@ -81,7 +82,7 @@ def _clauses(text: str, names: list[str], selection: str) -> dict[str, list[str]
         if equals:
             name = name.strip()
             if name not in names:
-                clause = next(some for some in text.split(",") if some.startswith(token))
+                clause = "".join(takewhile(lambda piece: piece != ",", pieces[pieces.index(token) :]))
                 raise _no_dimension(text, name, clause.partition("=")[2].strip(), names)
             if name in clauses:
                 raise PartitionError(f"{text!r} names {name!r} twice; join alternatives with '|': {name}=A|B")
