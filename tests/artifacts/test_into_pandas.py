@@ -101,6 +101,20 @@ def test_categories_of_times_keep_their_zone(zone):
     assert stored(frame).to_pandas(where=[("n", ">", 1)])["at"].cat.categories.tz is not None
 
 
+@pytest.mark.parametrize("kind", [pa.list_(IN_ZONE), pa.struct({"at": pa.timestamp("ns", "UTC")})], ids=str)
+def test_where_nothing_matches_there_are_no_times(kind):
+    """In lists, structs and categories, of a table or of joined ones that have no rows."""
+    table = pa.table({"n": [1], "at": pa.array([None], kind)})
+    times = pd.Categorical(pd.to_datetime(["2026-01-31 20:00"]).tz_localize("America/New_York"))
+    frame = pd.DataFrame({"n": [1], "at": times})
+    for given in (table, frame, frame.set_index("at")):
+        found = stored(given).to_pandas(where=[("n", ">", 1)]).reset_index()["at"]
+        assert len(found) == 0
+        assert given is table or str(found.cat.categories.tz) == "America/New_York"
+    empty = {PartitionKey(day=day): {"rows": stored(table.slice(0, 0))} for day in "12"}
+    assert list(Outputs(empty).table("rows").to_pandas().columns) == ["day", "n", "at"]
+
+
 def test_categories_whose_zone_would_be_lost_are_refused(monkeypatch):
     """Older versions of pyarrow make of them times without a zone."""
     monkeypatch.setattr(from_pandas, "_loses_zone", lambda dtype: True)

@@ -38,7 +38,7 @@ def pandas_frame(table: pa.Table, index: Sequence[str] = (), *, self_destruct: b
     """
     pandas = need_library("pandas")
     lost = [i for i, column in enumerate(table.columns) if _loses_times(column.type) or _has_inexact(column)]
-    kept = {i: pa.chunked_array(table.column(i).chunks) for i in lost}
+    kept = {i: pa.chunked_array(table.column(i).chunks, table.column(i).type) for i in lost}
     names = table.column_names
     frame = table.to_pandas(self_destruct=self_destruct)
     if kept:
