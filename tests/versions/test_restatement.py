@@ -286,7 +286,7 @@ def test_a_changed_step_is_reported_apart(clock):
 
 
 def test_a_chain_within_one_workflow_is_followed_to_its_end(clock):
-    """What reads the date before is stale for every date after the one that was captured again."""
+    """What reads the date before is stale for every date after; of a long chain, its first and last links are told."""
     ledger = MemoryLedger(clock)
     nav = Workflow("nav", partitions=PartitionScheme(date=SESSIONS), params={"add": 1.0})
 
@@ -300,5 +300,9 @@ def test_a_chain_within_one_workflow_is_followed_to_its_end(clock):
     run(nav, partition=days[3], batch_id="restate", params={"add": 2.0}, ledger=ledger, clock=clock)
     found = stale(nav, ledger=ledger)
     assert [one.partition for one in found] == days[4:]
-    assert len(found[-1].chain) == len(days) - 4
+    assert [len(one.chain) for one in found] == [1, 2, 3, 4, 5, *(6 for _ in days[9:])]
+    assert [one.left_out for one in found] == [0, 0, 0, 0, 0, *range(len(days[9:]))]
+    assert [link.read.partition for link in found[-1].chain] == [*days[-2:-7:-1], days[3]]
+    assert f"{days[-6]} is stale: … 32 more links …: nav {days[3]} was captured again by" in found[-1].reason
+    assert stale_data(found[-1])["left_out"] == 32
     assert len(stale(nav, "date=2012-11-30", ledger=ledger)) == 1

@@ -113,6 +113,7 @@ def stale_data(found: StalePartition) -> dict[str, Any]:
         "partition": str(found.partition) if found.partition else None,
         "capture_id": found.capture_id,
         "code": list(found.code),
+        "left_out": found.left_out,
         "chain": [
             {
                 "workflow": link.read.workflow,

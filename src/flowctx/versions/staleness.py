@@ -18,6 +18,7 @@ from flowctx.core.durability.versions import Version, place_of
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
+from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.result import StepStatus
 from flowctx.versions.changes import Tolerance, output_changes
@@ -25,6 +26,8 @@ from flowctx.versions.choosing import StepVersions, required_ledger
 
 #: How many partitions are looked at at a time.
 _PAGE = 500
+#: Of a longer chain, so many links are told: a partition that reads the one before has as many as there are dates.
+_MOST_LINKS = 6
 _CURRENT = VersionChoice()
 
 
@@ -64,6 +67,11 @@ class StaleLink:
     gone: bool = False
 
     @property
+    def ends(self) -> bool:
+        """Whether it is the last link: what was read is not stale itself."""
+        return self.gone or self.now is not None
+
+    @property
     def text(self) -> str:
         """The link in words."""
         if self.gone:
@@ -86,6 +94,8 @@ class StalePartition:
     capture_id: str
     #: Why, from what it has read itself to what was captured again; empty where only code has changed.
     chain: tuple[StaleLink, ...] = ()
+    #: How many links of a long chain are left out before its last one.
+    left_out: int = 0
     #: The steps that ran with other code than they have now.
     code: tuple[str, ...] = ()
 
@@ -93,6 +103,8 @@ class StalePartition:
     def reason(self) -> str:
         """Why, in words."""
         links = [link.text for link in self.chain]
+        if self.left_out:
+            links.insert(-1, f"… {amount(self.left_out, 'more link')} …")
         return ": ".join(links) or f"the code of {', '.join(self.code)} has changed"
 
 
@@ -123,7 +135,8 @@ def stale(
         ledger: Where they are remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
 
     Returns:
-        The stale partitions in the scheme's order, each with the chain of what makes it so.
+        The stale partitions in the scheme's order, each with the chain of what makes it so; of a long one, the first
+        links and the last.
 
     Raises:
         LedgerError: There is no ledger.
@@ -163,8 +176,14 @@ def iter_stale(
         for made, version in current.items():
             changed = _changed(records.get(version.run_key, ()), now)
             if made in graph.stale or changed:
-                chain = tuple(graph.chain(made))
-                yield StalePartition(partition=made.partition, capture_id=version.capture_id, chain=chain, code=changed)
+                chain, left_out = graph.chain(made)
+                yield StalePartition(
+                    partition=made.partition,
+                    capture_id=version.capture_id,
+                    chain=chain,
+                    left_out=left_out,
+                    code=changed,
+                )
 
 
 def _changed(records: Iterable[StepRecord], now: dict[str, str | None]) -> tuple[str, ...]:
@@ -190,6 +209,8 @@ class _Graph:
         self.store = artifact_store(ledger)
         #: What is stale, and the link by which.
         self.stale: dict[Made, StaleLink] = {}
+        #: How many links the chain has from there on, and the last of them.
+        self._ends: dict[Made, tuple[int, StaleLink]] = {}
         self._explored: set[Made] = set()
         #: The run that made each of them, and whether runs were to read what was known at a time.
         self._run_keys: dict[Made, str] = {}
@@ -237,13 +258,16 @@ class _Graph:
             self._mark([_Behind(*pair) for source in sources for pair in self._readers.get(source, ())], found)
         return first or {}
 
-    def chain(self, made: Made) -> Iterator[StaleLink]:
-        """Yield why something is stale, link by link."""
-        while (link := self.stale.get(made)) is not None:
-            yield link
-            if link.gone or link.now is not None:
-                return
-            made = link.read
+    def chain(self, made: Made) -> tuple[tuple[StaleLink, ...], int]:
+        """Return why something is stale, link by link, and how many links are left out before the last one."""
+        count, last = self._ends.get(made, (0, None))
+        links: list[StaleLink] = []
+        while len(links) < min(count, _MOST_LINKS):
+            links.append(self.stale[made])
+            made = links[-1].read
+        if last is not None:
+            links[-1] = last
+        return tuple(links), count - len(links)
 
     def _compare(self, reader: Made, read: VersionRead, behind: list[_Behind]) -> str | None:
         """Note a reader that is stale by what it has read; return the key of the run that made what is there now."""
@@ -265,7 +289,7 @@ class _Graph:
         for reader, read, now, gone in behind:
             if reader in self.stale or self._as_of.get(self._run_keys[reader], False):
                 continue
-            self.stale[reader] = StaleLink(
+            self.stale[reader] = link = StaleLink(
                 read=_made(read),
                 capture_id=read.capture_id,
                 revision=read.revision,
@@ -274,6 +298,8 @@ class _Graph:
                 without_step=now is not None and not now.has_step,
                 gone=gone,
             )
+            links, last = (0, link) if link.ends else self._ends[link.read]
+            self._ends[reader] = (links + 1, last)
             found.append(reader)
 
     def _look_up(self, wanted: Collection[Made]) -> None:
