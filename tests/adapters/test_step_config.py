@@ -7,11 +7,11 @@ import dagster as dg
 import pytest
 from jsonschema import Draft7Validator
 
-from flowctx import ContextError, Workflow
+from flowctx import ContextError, Workflow, run
 from flowctx.airflow import workflow_dag
 from flowctx.cli.options import CommandError, read_step_config
 from flowctx.dagster import WorkflowIOManager, workflow_assets, workflow_definitions
-from flowctx.testing import run_dag
+from flowctx.testing import run_assets, run_dag
 
 flow = Workflow("configured", params={"note": "x"})
 flow.step("gate", config={"limit": 3})(lambda ctx, config: dict(config))
@@ -51,6 +51,32 @@ def test_a_slip_in_the_launchpad_fails_the_first_step_in_one_sentence(tmp_path, 
     done, _ = launched(tmp_path, wanted)
     (failed,) = done.get_step_failure_events()
     assert words in str(failed.step_failure_data.user_failure_data.description)
+
+
+@pytest.mark.parametrize("way", ["run", "run_dag", "run_assets"])
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({"gat": {}}, "did you mean 'gate'"),
+        ({"gate": {"limit": "abc"}}, "it must be a whole number"),
+        ({"gate": {"api_token": "abc"}}, "sets a secret"),
+    ],
+)
+def test_a_slip_in_python_is_refused_before_the_first_step_runs(way, wanted, words):
+    """By the same error here and on each engine."""
+    called = []
+    noted = Workflow("noted", params={"note": "x"})
+    noted.step("gate", config={"limit": 3})(lambda ctx, config: called.append(1))
+    target = workflow_dag(noted) if way == "run_dag" else noted
+    with pytest.raises(ContextError, match=words):
+        {"run": run, "run_dag": run_dag, "run_assets": run_assets}[way](target, step_config=wanted)
+    assert called == []
+
+
+def test_the_field_of_the_form_is_no_parameter():
+    """Whoever passes an unknown parameter is told those that there are."""
+    with pytest.raises(ContextError, match="has no parameter 'xyz'; it has note; declare it"):
+        run_dag(workflow_dag(flow), params={"xyz": 1})
 
 
 typed = Workflow("typed_steps", params={"note": "x"})

@@ -43,6 +43,7 @@ from flowctx.core.workflow.parameters import near_reserved
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_request import OnCaptured, RunRequest, check_param_names, read_date, read_text
 from flowctx.core.workflow.run_result import RunResult, StepRun, failure_before
+from flowctx.core.workflow.step_config import step_config_of
 
 _STATUSES = {
     "success": StepStatus.OK,
@@ -94,7 +95,7 @@ def run_dag(
         One entry per task, in the DAG's order, and the context with all outputs and updates.
 
     Raises:
-        ContextError: It is no DAG, or the parameters or the partition cannot be.
+        ContextError: It is no DAG, or the parameters, the partition or the configuration of a step cannot be.
         PartitionError: The partition is not due yet.
 
     Example:
@@ -110,17 +111,18 @@ def run_dag(
     key = requested_key(workflow, scheme, partition)
     if scheme is not None and key is not None:
         scheme.check_due(key, datetime.now(UTC))
-    native = AIRFLOW.able("partitioned runs")
     request = RunRequest(
         batch_id=batch_id,
         trace_id=trace_id,
-        partition=key if scheme is None or not native else None,  # else it is the run's own
+        partition=None if scheme is not None and AIRFLOW.able("partitioned runs") else key,  # the run's own, or the key
         as_of_date=read_date(as_of_date),
         resume_from=resume_from,
         from_step=from_step,
         on_captured=on_captured,
         step_config=step_config,
     )
+    workflows = {getattr(task, "workflow", None) for task in dag.tasks} - {None}
+    step_config_of(workflows.pop() if len(workflows) == 1 else None, step_config)  # refused before the first step runs
     conf = _params(dag, workflow, params, request) | request.to_conf()
     with _quiet():
         _prepare()
@@ -153,10 +155,7 @@ def _rules(dag: DAG, histories: Mapping[tuple[str, int], _History]) -> dict[str,
 
 @contextmanager
 def _params_restored(dag: DAG) -> Iterator[None]:
-    """Let no run change the defaults of the next: Airflow writes ``conf`` into the DAG's own objects.
-
-    On a worker each task is a process of its own.
-    """
+    """Let no run change the defaults of the next: in one process, Airflow writes ``conf`` into the DAG's objects."""
     owners = [params for owner in (dag, *dag.tasks) if isinstance(params := owner.params, _compat.ParamsDict)]
     before = [(param := params.get_param(name), param.value) for params in owners for name in params]
     try:

@@ -21,6 +21,7 @@ from flowctx.core.workflow.definition import Step, Workflow, check_workflow
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus
 from flowctx.core.workflow.run_request import OnCaptured, RunRequest, read_date
 from flowctx.core.workflow.run_result import RunResult, StepRun
+from flowctx.core.workflow.step_config import step_config_of
 from flowctx.dagster.asset_keys import asset_key
 from flowctx.dagster.definitions import workflow_assets
 from flowctx.dagster.output_store import StoredOutput
@@ -94,6 +95,7 @@ def run_assets(
         on_captured=on_captured,
         step_config=step_config,
     )
+    step_config_of(workflow, request.step_config)  # refused before the first step runs
     with (
         _ONE_AT_A_TIME,
         tempfile.TemporaryDirectory(prefix="flowctx-") as folder,

@@ -207,8 +207,9 @@ def check_known(names: Iterable[str], known: Iterable[str], *, extra: bool, what
         if not extra:
             near = nearest(name, there)
             hint = f"did you mean {near[0]!r}? It" if near else "it"
+            own = [one for one in there if one not in RESERVED_NAMES]
             raise ContextError(
-                f"{what} has no parameter {name!r}; {hint} has {', '.join(there)}; declare it, or let runs have any: "
+                f"{what} has no parameter {name!r}; {hint} has {', '.join(own)}; declare it, or let runs have any: "
                 "Workflow(..., extra_params=True)"
             )
 
