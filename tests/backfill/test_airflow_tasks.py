@@ -67,6 +67,14 @@ def test_a_step_that_says_that_it_failed_was_not_stopped() -> None:
     assert [*map(str, states), *(instance["task_id"] for instance in asked)] == ["failed", "canceled", "two", "two"]
 
 
+@pytest.mark.parametrize(("failed", "unrun"), [(True, {"two", "three"}), (False, set())])
+def test_a_step_that_was_to_be_tried_again_has_not_skipped_itself(failed: bool, unrun: set[str]) -> None:
+    """Whoever marks its run skips it as it waits: its last word is that it failed."""
+    found = instances(("success", 1), ("skipped", 1), ("skipped", 0))
+    found[1] = {**found[1], "max_tries": 1}
+    assert never_ran(RUN, found, CHAIN, lambda task: None, lambda instance: failed) == unrun
+
+
 def instance_of(task_id: str, map_index: int, state: str, try_number: int) -> dict[str, Any]:
     common = {"operator_name": "StepOperator", "end_date": None}
     return {"task_id": task_id, "map_index": map_index, "state": state, "try_number": try_number, **common}

@@ -14,7 +14,15 @@ from urllib.parse import quote
 from flowctx.backfill.again import as_another_run, died
 from flowctx.backfill.airflow_api import AirflowApi
 from flowctx.backfill.airflow_obstacles import no_dag, obstacle, paused
-from flowctx.backfill.airflow_tasks import Task, failed_without_task, never_ran, state_of_run, tasks_by_id, tasks_to_run
+from flowctx.backfill.airflow_tasks import (
+    Task,
+    failed_without_task,
+    may_wait,
+    never_ran,
+    state_of_run,
+    tasks_by_id,
+    tasks_to_run,
+)
 from flowctx.backfill.http import Answer
 from flowctx.backfill.polling import MAX_ACTIVE, PollingLauncher, UnderWay
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
@@ -323,7 +331,7 @@ class AirflowLauncher(PollingLauncher):
             if state is PartitionState.FAILED:
                 step, error = self._failure(run["dag_run_id"], instances)
             elif unrun:
-                error = f"never ran: {', '.join(sorted(unrun))}"
+                error = f"not done: {', '.join(sorted(unrun))}"
         return PartitionRun(
             partition=partition,
             state=state,
@@ -346,7 +354,7 @@ class AirflowLauncher(PollingLauncher):
 
     def _never_ran(self, run: Mapping[str, Any], instances: list[dict[str, Any]]) -> set[str]:
         """Return the tasks of which nothing has run, whatever their colour; see :func:`never_ran`."""
-        if all(instance.get("try_number", 1) for instance in instances):
+        if all(instance.get("try_number", 1) and not may_wait(instance) for instance in instances):
             return set()
         if self._dag_id not in self._of_dags:
             self._of_dags[self._dag_id] = tasks_by_id(self._tasks())
@@ -354,7 +362,8 @@ class AirflowLauncher(PollingLauncher):
         def choice_of(task_id: str) -> Any:
             return self._handed_on(run["dag_run_id"], task_id, key="skipmixin_key")
 
-        return never_ran(run, instances, self._of_dags[self._dag_id], choice_of)
+        failed_itself = partial(self._failed_itself, run["dag_run_id"])
+        return never_ran(run, instances, self._of_dags[self._dag_id], choice_of, failed_itself)
 
     def _failed_itself(self, run_id: str, instance: Mapping[str, Any]) -> bool:
         """Return whether a step has handed on that it failed: one that was stopped could not."""

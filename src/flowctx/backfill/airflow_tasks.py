@@ -51,6 +51,7 @@ def never_ran(
     instances: Sequence[Instance],
     tasks: Mapping[str, Task],
     choice_of: Callable[[str], Mapping[str, Sequence[str]] | str | None],
+    failed_itself: Callable[[Instance], bool] = lambda instance: False,
 ) -> set[str]:
     """Return the ids of tasks that Airflow calls skipped or successful although nothing of theirs has run.
 
@@ -64,9 +65,12 @@ def never_ran(
         choice_of: Returns what a task that chooses which others run has said, as Airflow keeps it: those after it that
             are ``followed``, or all that are ``skipped``. If an XCom backend keeps it elsewhere, it is the place, and
             all that directly follow count as left out.
+        failed_itself: Whether the last word of an instance is that it failed: it was skipped while it waited for its
+            next try.
     """
     skipped = [instance for instance in instances if instance["state"] == "skipped"]
-    own_word = {_place(instance) for instance in skipped if instance.get("try_number", 1)}
+    tried = [instance for instance in skipped if instance.get("try_number", 1)]
+    own_word = {_place(instance) for instance in tried if not (may_wait(instance) and failed_itself(instance))}
     unsaid = {_place(instance) for instance in skipped} - own_word
     over_none = {instance["task_id"] for instance in skipped if _over_no_values(run, instances, instance)}
     known = {task_id: tasks[task_id] for task_id, _ in unsaid if task_id in tasks}
@@ -95,6 +99,12 @@ def _is_marked(instance: Instance) -> bool:
     """Return whether a step is successful and has never begun."""
     done = instance["state"] == "success" and not instance.get("try_number", 1)
     return bool(done and instance.get("operator_name") in _STEP_OPERATORS)
+
+
+def may_wait(instance: Instance) -> bool:
+    """Return whether a skipped step may have waited for another try when somebody marked its run."""
+    tries_left = 0 < instance.get("try_number", 1) <= instance.get("max_tries", 0)
+    return bool(tries_left and instance["state"] == "skipped" and instance.get("operator_name") in _STEP_OPERATORS)
 
 
 def _place(instance: Instance) -> tuple[str, int]:
