@@ -21,6 +21,7 @@ from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.ledger.sql import SqlLedger
+from flowctx.ledger.tables import VERSION_TABLE
 from flowctx.testing import FakeClock, make_context
 from flowctx.testing.clock import NOON
 
@@ -172,7 +173,8 @@ def statements(ledger: SqlLedger) -> Iterator[list[tuple[str, Any]]]:
     found: list[tuple[str, Any]] = []
 
     def collect(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
-        if connection.engine.url.database == ledger._database.url.database:  # others may be at theirs
+        # Others may be at their databases, and a connection that is made anew asks for the schema.
+        if connection.engine.url.database == ledger._database.url.database and VERSION_TABLE not in statement:
             found.append((statement, parameters))
 
     event.listen(Engine, "before_cursor_execute", collect)

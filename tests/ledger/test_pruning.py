@@ -27,6 +27,7 @@ from flowctx.core.durability.records import RunStatus
 from flowctx.core.durability.versions import version_read
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.ledger.pruning import Pruning
+from flowctx.ledger.pruning_reads import ReadsBeside
 from flowctx.ledger.sql import SqlLedger
 from flowctx.local import plan_new_run
 from flowctx.testing import FakeClock
@@ -228,4 +229,24 @@ def test_what_is_recorded_beside_a_prune_keeps_what_it_was_built_from(
     monkeypatch.setattr(Pruning, "_runs_to_forget", begins)
     assert ledger.prune(before, versions=versions).runs == 0
     assert read_again(ledger, "report") == 1.0
+    ledger.close()
+
+
+def test_what_is_over_is_looked_at_once(sql_url: str, clock: FakeClock) -> None:
+    """However many transactions follow; unless it has gone on since."""
+    ledger = SqlLedger(sql_url, clock=clock)
+    make(ledger, clock, "first", price=1.0)
+    [version] = ledger.versions("nav", "value", [nav.partition_key("T1")])
+    beside = ReadsBeside(ledger._database, clock.now())
+
+    def read() -> set[str]:
+        return ledger._database.transaction(beside.reads)
+
+    report(ledger, clock)
+    assert read() == {version.run_key}
+    assert read() == set()
+    clock.advance(timedelta(seconds=1))
+    resume("report", rep, from_step="line", ledger=ledger, clock=clock)
+    assert read() == {version.run_key}
+    assert read() == set()
     ledger.close()

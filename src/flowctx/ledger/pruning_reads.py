@@ -24,6 +24,7 @@ from flowctx.ledger.tables import INPUTS, attempts, holds, runs, steps
 CLOCKS_DIFFER = timedelta(days=1)
 #: How long it may take from the time that a transaction writes down to its end.
 _COMMIT_TAKES = timedelta(minutes=1)
+_SEEN = select(runs.c.run_key, runs.c.heard_at, runs.c.status)
 
 
 def reads_of_staying(at: Connection, database: Database, goes: Any) -> set[str]:
@@ -70,6 +71,8 @@ class ReadsBeside:
 
     def __init__(self, database: Database, begun: datetime) -> None:
         self._database, self._begun, self._looked_at = database, begun, begun
+        #: Runs that were over when they were looked at, and when they were heard of.
+        self._over: set[tuple[str, str]] = set()
 
     def reads(self, at: Connection) -> set[str]:
         """Return the keys of the runs that were read since this was last asked; what is under way has recorded it."""
@@ -78,10 +81,14 @@ class ReadsBeside:
         heard = runs.c.heard_at >= stamp(self._looked_at - _COMMIT_TAKES)
         live = or_(runs.c.lease_until.is_(None), runs.c.lease_until >= stamp(self._begun))
         running = (*of_all_times(runs.c.status, str(RunStatus.RUNNING)), live)
-        keys: set[str] = set()
-        for conditions in ((began, heard), running):
-            keys.update(at.execute(select(runs.c.run_key).where(*conditions)).scalars())
-        self._looked_at = now
+        keys = set(at.execute(select(runs.c.run_key).where(*running)).scalars())
+        over: set[tuple[str, str]] = set()
+        for run_key, heard_at, status in at.execute(_SEEN.where(began, heard)):
+            if (run_key, heard_at) not in self._over:
+                keys.add(run_key)
+            if status != str(RunStatus.RUNNING):
+                over.add((run_key, heard_at))
+        self._looked_at, self._over = now, over
         return reads_of_runs(at, self._database, keys)
 
 
