@@ -106,6 +106,15 @@ def test_until_is_the_last_date_of_the_whole_batch(url: str) -> None:
     assert "adds none to batch 'b'" in flowctx(url, *fill, "--until", "2013-02-01").stderr
 
 
+def test_until_cuts_what_a_batch_of_single_runs_is_filled_with(url: str) -> None:
+    """It has no selection of its own, so that all partitions are meant."""
+    single = flowctx(url, "run", NAV, "--partition", "date=2013-01-02|fund=A", "--batch", "b")
+    assert single.exit_code == 0, single.output
+    for options in (["--downstream"], []):
+        fill = ["backfill", NAV, "--batch", "b", *options, "--until", "2013-01-03", "--dry-run", "--json"]
+        assert json.loads(flowctx(url, *fill).stdout)["total"] == 4
+
+
 def test_what_cannot_be_is_a_sentence(url: str) -> None:
     """Nothing that reads it, a parameter of none, a selection of none, and options for one workflow."""
     some = ["--batch", "b", "--select", "date=2013-01-02"]

@@ -59,9 +59,12 @@ def selections_again(
     dated: list[tuple[PartitionScheme, Selection]] = []
     for workflow in workflows:
         record, scheme = known.of(workflow.name), scheme_of(workflow)
-        text = record.selection if record is not None else None
-        found.append(some := None if text is None else scheme.select(text))
-        if some is not None and (len(workflows) == 1 or scheme.cadence is not None):  # of several, some have no dates
+        takes_until = len(workflows) == 1 or scheme.cadence is not None  # of several, some have no dates
+        if record is None or record.selection is None:
+            found.append(None if until is None or not takes_until else scheme.select(None, until=until))
+            continue
+        found.append(some := scheme.select(record.selection))
+        if takes_until:
             dated.append((scheme, some))
     if until is not None and dated:
         _refuse_until(known.batch_id, dated, until, extend=extend)
