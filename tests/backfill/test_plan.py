@@ -260,6 +260,9 @@ def test_dates_that_are_named_stay_beside_the_last_ones(ledger: Ledger, weeks: i
     found = jobs(Backfill(flow, f"date={named},tier=OTC;date=last:1,tier=T1", "b", ledger=ledger))
     assert f"date={named}|tier=OTC" in found
     assert len(found) == 2
+    alternatives = jobs(Backfill(flow, f"date=last:1|{named}", "c", ledger=ledger))
+    assert {f"date={named}|tier=OTC", f"date={named}|tier=T1"} < set(alternatives)
+    assert f"date={named}|tier=OTC" in jobs(Backfill(flow, f"tier=last:1,date={named}", "d", ledger=ledger))
 
 
 def test_a_range_ends_with_what_is_due_of_the_values_that_it_names(ledger: Ledger) -> None:
@@ -294,6 +297,18 @@ def test_the_last_dates_of_a_cadence_that_begins_later_are_not_due(ledger: Ledge
         Backfill(flow, "date=last:3", "b", ledger=ledger)
     until = start + timedelta(days=4)
     assert len(Backfill(flow, "date=last:3", "b", until=until, ledger=ledger).selection) == 3
+
+
+def test_the_last_dates_of_a_value_without_any_are_not_due(ledger: Ledger) -> None:
+    """Of another value some are; of both, those of that one are selected."""
+    delays = {"tier": {"T1": timedelta(0), "OTC": timedelta(weeks=5000)}}
+    days = Daily(start="2026-01-02", calendar="EVERY_DAY", delay=delays)
+    flow = Workflow("days", partitions=PartitionScheme(date=days, tier=["T1", "OTC"]))
+    flow.step("only")(lambda ctx: None)
+    with pytest.raises(NotDue, match="tier=OTC counts from the latest date that is due, and none is yet"):
+        Backfill(flow, "date=last:5,tier=OTC", "b", ledger=ledger)
+    found = jobs(Backfill(flow, "date=last:2", "b", ledger=ledger))
+    assert [key.rpartition("|")[2] for key in found] == ["tier=T1"] * 2
 
 
 def test_a_scheme_that_has_changed_is_named_as_the_cause(ledger: Ledger) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.dates.due_rules import Delays
@@ -106,16 +106,13 @@ def _last_due(scheme: PartitionScheme, text: str, dates: CadenceDimension) -> Se
         NotDue: None is due yet.
     """
     now, found = datetime.now(UTC), Selection._of(scheme, None)
+    delays, before_all = dates.cadence.delay, dates.cadence.start - timedelta(days=1)
     counts = [(cadence.known_due_count(now), values) for cadence, values in scheme.cadences]
-    if not any(count for count, _ in counts):
+    for count, values in counts if any(count for count, _ in counts) else ():
+        within = (delays.dimension, values) if values is not None and isinstance(delays, Delays) else None
+        found |= scheme._selected(text, None, dates.part(count - 1)[0] if count else before_all, within)
+    if not found:
         raise NotDue(
             f"{text} counts from the latest date that is due, and none is yet: the first is {dates.part(0)[0]}"
         )
-    for count, values in counts:
-        delays = dates.cadence.delay
-        within = (delays.dimension, values) if values is not None and isinstance(delays, Delays) else None
-        if count:
-            found |= scheme._selected(text, None, dates.part(count - 1)[0], within)
-        elif named := [part for part in text.split(";") if "last:" not in part]:
-            found |= scheme._selected(";".join(named), None, None, within)
     return found

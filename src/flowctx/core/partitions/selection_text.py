@@ -174,7 +174,7 @@ def _from_an_end(dimension: Dimension, end: str, count: int, until: date | None)
     if end == "first" and until is None and isinstance(dimension, CadenceDimension) and not dimension.cadence.bounded:
         return range(count)
     size = dimension.size(until)
-    if count > size:
+    if count > size > 0:
         last = "" if until is None or isinstance(dimension, StaticDimension) else f" up to {until.isoformat()}"
         _say_cut(f"{dimension.name}={end}:{count}", f"which has {size:,}{last}")
     return range(min(count, size)) if end == "first" else range(max(0, size - count), size)
