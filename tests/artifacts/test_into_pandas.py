@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from flowctx import Outputs, PartitionKey, PlainDataError
-from flowctx.artifacts import from_pandas
+from flowctx.artifacts import from_pandas, into_pandas
 from stored_tables import stored
 
 LONG = 2**53 + 1
@@ -71,6 +71,10 @@ EXACT = pd.Timestamp("2026-01-31 20:00:00.123456789", tz="America/New_York")
         pa.array([[CLOSE, None], None], pa.list_(IN_ZONE)),
         pa.array([[[CLOSE], [CLOSE, None]], None], pa.list_(pa.list_(IN_ZONE))),
         pa.array([[CLOSE], None], pa.list_(IN_ZONE, 1)),
+        pa.array([None, [[CLOSE]], [None]], pa.list_(pa.list_(IN_ZONE), 1)),
+        pa.array([None, [CLOSE], []], pa.list_view(IN_ZONE)),
+        pa.array([[CLOSE], [], [None, CLOSE], None], pa.large_list(IN_ZONE)).slice(2),
+        pa.array([[{"at": [EXACT]}, None], None], pa.list_(pa.struct({"at": pa.list_(pa.timestamp("ns", "UTC"))}))),
         pa.array([[EXACT], []], pa.list_(pa.timestamp("ns", "America/New_York"))),
         pa.array(
             [{"at": EXACT, "n": [LONG, None]}, None],
@@ -99,6 +103,13 @@ def test_categories_of_times_keep_their_zone(zone):
     for given in (frame, frame.set_index("at"), frame.assign(k=list("abc")).set_index(["k", "at"])):
         pd.testing.assert_frame_equal(stored(given).to_pandas(), given)
     assert stored(frame).to_pandas(where=[("n", ">", 1)])["at"].cat.categories.tz is not None
+
+
+def test_lists_of_times_are_read_all_at_once(monkeypatch):
+    """Not one by one, which takes far longer than to read the rest."""
+    monkeypatch.delattr(into_pandas, "_as_in_pandas")
+    column = pa.array([[[CLOSE], None], None], pa.list_(pa.list_(IN_ZONE)))
+    assert plain(stored(pa.table({"column": column})).to_pandas()["column"]) == column.to_pylist()
 
 
 @pytest.mark.parametrize("kind", [pa.list_(IN_ZONE), pa.struct({"at": pa.timestamp("ns", "UTC")})], ids=str)

@@ -120,13 +120,32 @@ def _exact(column: pa.ChunkedArray, values: Any, pandas: Any) -> Any:
 
 def _with_times(column: pa.ChunkedArray, name: str) -> Any:
     try:
-        found = column.to_pylist()
+        return np.concatenate([np.empty(0, object), *map(_objects, column.chunks)])
     except (ValueError, OverflowError) as exc:
         raise PlainDataError(
             f"column {name!r} has times in {type_name(canonical(column.type))} that Python does not have ({exc}); "
             "leave the column out, or take it from to_arrow()"
         ) from exc
-    return _array(found, column.type)
+
+
+def _objects(values: pa.Array) -> Any:
+    """Return values as Python's, with arrays for lists, as pyarrow makes them."""
+    kind = values.type
+    if T.is_timestamp(kind):
+        return _times(values)
+    if not (is_list(kind) or T.is_fixed_size_list(kind)):
+        return _array(values.to_pylist(), kind)
+    inner, lengths = _objects(values.flatten()), pc.list_value_length(values)
+    ends = np.cumsum(lengths.fill_null(0).to_numpy()).tolist()
+    cuts = zip([0, *ends], ends, lengths.is_valid().to_pylist(), strict=False)
+    return np.fromiter((inner[start:end] if valid else None for start, end, valid in cuts), object, len(values))
+
+
+def _times(values: pa.Array) -> Any:
+    times = values.to_pandas().array
+    found = np.array(times.astype(object) if values.type.unit == "ns" else times.to_pydatetime(), object)
+    found[values.is_null().to_numpy(zero_copy_only=False)] = None
+    return found
 
 
 def _array(values: Sequence[Any], kind: pa.DataType) -> Any:
