@@ -235,6 +235,7 @@ DAY = dt.date(2026, 1, 5)
         ([DAY], []),
         ([{"a": [1]}], [{"a": []}, {"a": None}]),
         ([{"a": decimal.Decimal("1.25")}], [{"a": decimal.Decimal("1.5")}, None]),
+        ([[decimal.Decimal("1.25")]], [[decimal.Decimal("12345.5")]]),
     ],
 )
 def test_batches_take_the_types_of_the_first(first, other):
@@ -248,7 +249,8 @@ def test_batches_take_the_types_of_the_first(first, other):
     [
         (decimal.Decimal("193.2"), decimal.Decimal("193.27"), r"'o' is .*5, 2.* in batch 2 and .*1.* largest scale"),
         (None, DAY, "'o' is date32.* in batch 2 and null in the first; the first has no value there: give it the type"),
-        ([decimal.Decimal("1.25")], [decimal.Decimal("12.5")], "'o' is list<.* in batch 2 and list<"),
+        ([decimal.Decimal("1.2")], [decimal.Decimal("1.25")], "'o' is list<.* in batch 2 and list<.* largest scale"),
+        (decimal.Decimal("1.25"), decimal.Decimal("1" * 37), "one has too many digits for the first: give all batches"),
         (DAY, 1, "'o' is int64 in batch 2 and date32"),
     ],
 )
@@ -256,6 +258,24 @@ def test_batches_that_do_not_fit_are_refused(first, other, what):
     """With the column, the types and the remedy."""
     with pytest.raises(PlainDataError, match=what):
         stored(objects(value) for value in (first, other))
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [pd.DataFrame({"c": ["x"]}), pd.DataFrame({"c": [float("nan")]})],
+        [pd.DataFrame({"c": pd.Categorical(["x"], ordered=True)}), pd.DataFrame({"c": [float("nan")]})],
+        [pd.DataFrame({"c": pd.Categorical(["x"])}), pd.DataFrame({"c": pd.Categorical([None], categories=[1.5])})],
+        [pd.DataFrame({"c": pd.to_datetime(["2026-01-05"])}), pd.DataFrame({"c": pd.to_datetime([None]).as_unit("s")})],
+        [pl.DataFrame({"c": ["x"]}, schema={"c": pl.Enum(["x"])}), pl.DataFrame({"c": [None]})],
+    ],
+    ids=["text", "an order", "categories", "times", "an Enum"],
+)
+def test_a_column_without_values_fits_any_type(frames):
+    """A later chunk of a file may have an empty column, which pandas calls numbers."""
+    found = stored(frame for frame in [*frames, frames[0]]).to_pandas().c
+    assert found.isna().tolist() == [False, True, False]
+    assert found[2] == found[0]
 
 
 def ordered(*values, of):
@@ -277,10 +297,12 @@ def enum(*values, of):
 )
 def test_batches_of_two_orders_of_categories_are_refused(frames):
     """A rating between two others cannot be put at the end, and polars knows no value that its Enum has not."""
-    with pytest.raises(PlainDataError, match="an order in column 'c', and a batch has others than the first; give all"):
+    pieces = "two pieces of it have other ones; give all the same ones"
+    others = pieces if isinstance(frames[0], pd.DataFrame) else "batch 2 has others than the first; give all the same"
+    with pytest.raises(PlainDataError, match=f"an order in column 'c', and {others}"):
         stored(frame for frame in frames)
     if isinstance(frames[0], pd.DataFrame):
-        with pytest.raises(PlainDataError, match="an order in column 'c'"):
+        with pytest.raises(PlainDataError, match=f"an order in column 'c', and {pieces}"):
             stored(pa.concat_tables([pa.table(frame) for frame in frames]))
 
 
@@ -288,6 +310,9 @@ def test_batches_may_have_new_categories_at_the_end():
     """Where they have no order, or a batch has none yet."""
     plain = (pd.DataFrame({"c": pd.Categorical([one])}) for one in "BA")
     assert list(stored(plain).to_pandas().c.cat.categories) == ["B", "A"]
+    many = [str(number) for number in range(200)]
+    growing = (pd.DataFrame({"c": pd.Categorical(some)}) for some in (["0"], many))
+    assert stored(growing).to_pandas().c.tolist() == ["0", *many]
     columns = (
         pa.DictionaryArray.from_arrays(pa.array([at], pa.int8()), pa.array(of, pa.string()), ordered=True)
         for at, of in ((None, []), (1, ["B", "A"]))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from flowctx.artifacts.form import other_categories
-from flowctx.artifacts.types import T, canonical, cast_exactly, children
+from flowctx.artifacts.form import other_categories, with_children
+from flowctx.artifacts.types import T, canonical, cast_exactly, children, inner_types
 from flowctx.core.errors import PlainDataError
 
 #: How the names begin under which polars says what the values of an Enum are; no type of Arrow's has them.
@@ -15,12 +15,21 @@ _ENUM = b"_PL_ENUM_VALUES"
 
 
 def with_room(schema: pa.Schema, frame: Any) -> pa.Schema:
-    """Return the schema of a pandas frame with decimals of any number of digits: later frames may have more."""
-    objects = {str(name) for name, dtype in zip(frame.columns, frame.dtypes, strict=True) if str(dtype) == "object"}
+    """Return the schema of a pandas frame with room for more categories, and for more digits of decimals."""
+    dtypes = {str(name): str(dtype) for name, dtype in zip(frame.columns, frame.dtypes, strict=True)}
     for i, field in enumerate(schema):
-        if field.name in objects and T.is_decimal(field.type):
-            schema = schema.set(i, field.with_type(canonical(field.type)))
+        if dtypes.get(field.name) == "object":
+            schema = schema.set(i, field.with_type(_of_any_digits(field.type)))
+        elif T.is_dictionary(field.type) and dtypes.get(field.name, "category") == "category":
+            kind = pa.dictionary(pa.int32(), field.type.value_type, field.type.ordered)
+            schema = schema.set(i, field.with_type(kind))
     return schema
+
+
+def _of_any_digits(kind: pa.DataType) -> pa.DataType:
+    if T.is_decimal(kind):
+        return canonical(kind)
+    return with_children(kind, lambda field: field.with_type(_of_any_digits(field.type)))
 
 
 def check_names(schema: pa.Schema, first: pa.Schema, number: int, path: str) -> None:
@@ -52,8 +61,11 @@ def fitted(batch: pa.RecordBatch, schema: pa.Schema, number: int, path: str) -> 
         return pa.RecordBatch.from_arrays([pa.nulls(0, kind) for kind in schema.types], schema=schema)
     columns = []
     for field, first, column in zip(batch.schema, schema, batch.columns, strict=True):
+        if first.nullable and field.type != first.type and column.null_count == len(column):
+            columns.append(pa.nulls(len(column), first.type))
+            continue
         if _enum(field) != _enum(first):
-            raise other_categories(path, field.name)
+            raise other_categories(path, field.name, number)
         if not _fits(field.type, first.type) or (not first.nullable and column.null_count):
             raise _does_not_fit(field, first, number, path)
         try:
@@ -68,13 +80,18 @@ def _enum(field: pa.Field) -> dict[bytes, bytes]:
 
 
 def _as(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    return pa.nulls(len(column), kind) if T.is_null(column.type) else cast_exactly(column, kind)
+    if T.is_dictionary(kind) and column.type != kind:
+        indices = column.indices.cast(kind.index_type)
+        return pa.DictionaryArray.from_arrays(indices, column.dictionary, ordered=kind.ordered)
+    return cast_exactly(column, kind)
 
 
 def _fits(kind: pa.DataType, first: pa.DataType) -> bool:
-    """Whether values of a type may be some of another: nulls, and decimals of another scale."""
+    """Whether values of a type may be some of another: nulls, decimals of another scale, and other categories."""
     if kind == first or T.is_null(kind) or (T.is_decimal(kind) and T.is_decimal(first)):
         return True
+    if T.is_dictionary(kind) and T.is_dictionary(first):
+        return bool(kind.value_type == first.value_type and kind.ordered == first.ordered)
     if kind.id != first.id or not (T.is_list(kind) or T.is_large_list(kind) or T.is_struct(kind)):
         return False
     names = [[field.name for field in children(one)] for one in (kind, first)]
@@ -84,10 +101,14 @@ def _fits(kind: pa.DataType, first: pa.DataType) -> bool:
 
 def _does_not_fit(field: pa.Field, first: pa.Field, number: int, path: str) -> PlainDataError:
     remedy = "give all batches one schema"
+    decimals = [[one for one in inner_types(kind) if T.is_decimal(one)] for kind in (field.type, first.type)]
     if T.is_null(first.type):
         remedy = "the first has no value there: give it the type of the others, such as frame.astype(...)"
-    elif T.is_decimal(field.type) and T.is_decimal(first.type):
-        remedy = "give all its decimals the largest scale, such as value.quantize(Decimal('0.01'))"
+    elif _fits(field.type, first.type) and all(decimals):
+        if max(one.scale for one in decimals[0]) > max(one.scale for one in decimals[1]):
+            remedy = "give all its decimals the largest scale, such as value.quantize(Decimal('0.01'))"
+        else:
+            remedy = "one has too many digits for the first: give all batches a type that has room for them"
     return PlainDataError(
         f"{path}: column {field.name!r} is {field.type} in batch {number} and {first.type} in the first; {remedy}"
     )

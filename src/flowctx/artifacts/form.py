@@ -51,10 +51,10 @@ def stored_type(kind: pa.DataType, *, nested: bool = False) -> pa.DataType:
         return pa.timestamp("ms", kind.tz)
     if T.is_fixed_size_list(kind):  # one that is null: pyarrow before 26 writes it and cannot read it again
         return pa.large_list(_stored_field(kind.field(0)))
-    return _with_children(kind, _stored_field)
+    return with_children(kind, _stored_field)
 
 
-def _with_children(kind: pa.DataType, change: Callable[[pa.Field], pa.Field]) -> pa.DataType:
+def with_children(kind: pa.DataType, change: Callable[[pa.Field], pa.Field]) -> pa.DataType:
     """Return a type with other fields in it, and none of views; one that is not nested stays."""
     if T.is_list(kind):
         return pa.list_(change(kind.field(0)))
@@ -186,9 +186,9 @@ class Form:
                 if known is None:
                     self.categories[i] = values
                 elif known is not values and not known.equals(values):
-                    if column.type.ordered and len(known) and len(values):
-                        raise other_categories(path, self.schema.names[i])
                     known, values = flat(known, canonical(known.type)), flat(values, canonical(values.type))
+                    if column.type.ordered and len(known) and len(values) and not known.equals(values):
+                        raise other_categories(path, self.schema.names[i])
                     new = values.filter(pc.invert(pc.is_in(values, known)))
                     self.categories[i] = pa.concat_arrays([known, new]) if len(new) else known
 
@@ -278,7 +278,7 @@ def _as_restored(kind: pa.DataType) -> pa.DataType:
         return pa.dictionary(kind.index_type, _as_restored(kind.value_type), kind.ordered)
     if is_view(kind) and not is_list(kind):
         return stored_type(kind)
-    return _with_children(kind, lambda field: field.with_type(_as_restored(field.type)))
+    return with_children(kind, lambda field: field.with_type(_as_restored(field.type)))
 
 
 def _with_room(kind: pa.DataType, categories: int) -> pa.DataType:
@@ -292,11 +292,17 @@ def _with_room(kind: pa.DataType, categories: int) -> pa.DataType:
     return pa.dictionary(index, kind.value_type, kind.ordered)
 
 
-def other_categories(path: str, column: str) -> PlainDataError:
-    """Return the error of categories that have an order, and of which no one order is known."""
+def other_categories(path: str, column: str, number: int | None = None) -> PlainDataError:
+    """Return the error of categories that have an order, and of which no one order is known.
+
+    Args:
+        path: The way to the table.
+        column: The column.
+        number: Of which batch of a generator they are, from 1 on.
+    """
+    others = "two pieces of it have other ones" if number is None else f"batch {number} has others than the first"
     return PlainDataError(
-        f"{path} has categories with an order in column {column!r}, and a batch has others than the first; give all "
-        "batches the same ones"
+        f"{path} has categories with an order in column {column!r}, and {others}; give all the same ones"
     )
 
 
