@@ -2,7 +2,7 @@
 
 import io
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from zoneinfo import ZoneInfo
 
 import pandas as pd
@@ -156,6 +156,13 @@ def test_decimals_take_the_larger_scale_and_nulls_in_lists_the_other_type(one, o
     joined = outputs(*tables).table("rows")
     assert joined.columns["x"] == kind
     assert joined.to_arrow().column("x").to_pylist() == [value for t in tables for value in t.column("x").to_pylist()]
+
+
+def test_the_callers_decimals_are_of_any_context():
+    """One that has few digits, and no large numbers."""
+    joined = outputs(*(pa.table({"x": [Decimal(x)]}) for x in ("1.5", "1.25"))).table("rows")
+    with localcontext(Context(prec=1, Emax=10)):
+        assert joined.to_arrow().column("x").to_pylist() == [Decimal("1.5"), Decimal("1.25")]
 
 
 @pytest.mark.parametrize("form", [lambda x: x, lambda x: [x], lambda x: {"a": [None, x]}])

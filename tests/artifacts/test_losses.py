@@ -244,6 +244,15 @@ def test_batches_take_the_types_of_the_first(first, other):
     assert found.to_arrow()["o"].to_pylist() == [*first, *other, *first]
 
 
+def test_decimals_fit_whatever_is_beside_them():
+    """In a struct with a map, which is the same in all batches."""
+    kinds = [
+        pa.struct({"d": pa.decimal128(*digits), "m": pa.map_(pa.string(), pa.int64())}) for digits in ((5, 2), (3, 1))
+    ]
+    batches = (pa.record_batch({"c": pa.array([{"d": decimal.Decimal("1.5"), "m": [("k", 1)]}], k)}) for k in kinds)
+    assert [row["d"] for row in stored(batches).to_arrow()["c"].to_pylist()] == [decimal.Decimal("1.5")] * 2
+
+
 @pytest.mark.parametrize(
     ("first", "other", "what"),
     [

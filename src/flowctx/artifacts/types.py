@@ -233,10 +233,12 @@ def cast_exactly(column: Any, kind: pa.DataType) -> Any:
 def _check_room(column: Any, kind: pa.DataType) -> None:
     """Refuse decimals that have too many digits for another scale: pyarrow, up to 26 at least, makes others of some."""
     own = column.type
+    if own == kind:
+        return
     if T.is_decimal(own) and T.is_decimal(kind):
         digits = kind.precision - kind.scale
-        room = Decimal(1).scaleb(digits)
-        if any(end is not None and not -room < end < room for end in pc.min_max(column).as_py().values()):
+        room = Decimal(f"1E{digits}")  # whatever the caller's decimal context
+        if any(end is not None and end.copy_abs() >= room for end in pc.min_max(column).as_py().values()):
             raise pa.ArrowInvalid(f"one has more than {digits} digits before the point")
     elif T.is_struct(own):
         for inner, field in zip(column.flatten(), children(kind), strict=True):
