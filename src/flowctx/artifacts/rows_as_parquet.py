@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, BinaryIO
 
@@ -23,6 +23,10 @@ _BLOCK = 500
 _EMPTY = "{}"
 #: Values of several types of which a column may be; else it has one.
 _TOGETHER = (frozenset({"int", "float"}), frozenset({"int", "Decimal"}))
+#: Types of which a value says nothing more than its type, or only how large it is.
+_SIMPLE = frozenset({type(None), bool, int, float, str, bytes, date, Decimal})
+#: The way to what is in a value: the column, and a step for each list and name of a dict.
+_Way = tuple[str, ...]
 
 
 class _Column:
@@ -31,9 +35,9 @@ class _Column:
     def __init__(self, name: str) -> None:
         self.name = name
         #: Of which types they are, and what is in lists and dicts of them, by the way to it.
-        self.kinds: dict[str, set[str]] = {}
+        self.kinds: dict[_Way, set[str]] = {}
         #: The value with the largest whole number, by the way to it: of a few digits and of many, the type is the same.
-        self.largest: dict[str, tuple[int, Any]] = {}
+        self.largest: dict[_Way, tuple[int, Any]] = {}
         #: Some values of each Arrow type that a block of them has had.
         self.seen: dict[pa.DataType, Sequence[Any]] = {}
 
@@ -45,10 +49,10 @@ class _Column:
         """
         values = [_EMPTY if isinstance(value, Mapping) else value for value in values]
         for value in values:
-            self._note(value, self.name, value)
+            self._note(value, (self.name,), value)
         for way, kinds in self.kinds.items():
             if len(kinds) > 1 and not any(kinds <= some for some in _TOGETHER):
-                raise _of_two_types(way, " and ".join(sorted(kinds)))
+                raise _of_two_types("".join(way), " and ".join(sorted(kinds)))
         found = self._as_arrow(values)
         if found.type not in self.seen:
             self.seen[found.type] = values
@@ -77,16 +81,34 @@ class _Column:
         except (pa.ArrowInvalid, pa.ArrowTypeError) as exc:
             raise _of_two_types(self.name, self._shown(exc, values)) from exc
 
-    def _note(self, item: Any, way: str, value: Any) -> None:
+    def _note(self, item: Any, way: _Way, value: Any) -> None:
         """Note of which type an item is, and what is in it, of a value of the column."""
         if item is None:
             return
         kind = _kind(item)
         self.kinds.setdefault(way, set()).add(kind)
-        if kind == "int" and abs(item) >= self.largest.get(way, (0, None))[0]:
-            self.largest[way] = abs(item), value
-        for inner, step in _items(item, kind):
-            self._note(inner, way + step, value)
+        if kind == "int":
+            self._note_size(abs(item), way, value)
+        elif kind == "list":
+            self._note_all(item, (*way, "[]"), value)
+        elif kind == "dict":
+            for name, inner in item.items():
+                self._note(inner, (*way, f".{name}"), value)
+
+    def _note_all(self, items: Sequence[Any], way: _Way, value: Any) -> None:
+        """Note what is in a list: of simple types, without a look at each."""
+        kinds = set(map(type, items))
+        if not kinds <= _SIMPLE:
+            for item in items:
+                self._note(item, way, value)
+            return
+        self.kinds.setdefault(way, set()).update(kind.__name__ for kind in kinds if kind is not type(None))
+        if int in kinds:
+            self._note_size(max(abs(item) for item in items if type(item) is int), way, value)
+
+    def _note_size(self, size: int, way: _Way, value: Any) -> None:
+        if size >= self.largest.get(way, (0, None))[0]:
+            self.largest[way] = size, value
 
     def _as_arrow(self, values: list[Any]) -> pa.Array:
         try:
@@ -101,13 +123,13 @@ class _Column:
         """Return integers beside decimals as such: Arrow takes them only where they have as many digits."""
         if not any("Decimal" in kinds for kinds in self.kinds.values()):
             return values
-        return [self._as_decimal(value, self.name) for value in values]
+        return [self._as_decimal(value, (self.name,)) for value in values]
 
-    def _as_decimal(self, item: Any, way: str) -> Any:
+    def _as_decimal(self, item: Any, way: _Way) -> Any:
         if isinstance(item, Mapping):
-            return {name: self._as_decimal(inner, f"{way}.{name}") for name, inner in item.items()}
+            return {name: self._as_decimal(inner, (*way, f".{name}")) for name, inner in item.items()}
         if _is_list(item):
-            return [self._as_decimal(inner, f"{way}[]") for inner in item]
+            return [self._as_decimal(inner, (*way, "[]")) for inner in item]
         return Decimal(item) if isinstance(item, int) and "Decimal" in self.kinds.get(way, ()) else item
 
     def _shown(self, exc: Exception, values: list[Any]) -> str:
@@ -123,13 +145,6 @@ def _of_two_types(way: str, why: str) -> PlainDataError:
 
 def _is_list(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
-
-
-def _items(value: Any, kind: str) -> Iterable[tuple[Any, str]]:
-    """Return what is in a list or dict, each with its step on the way to it."""
-    if kind == "dict":
-        return ((inner, f".{name}") for name, inner in value.items())
-    return ((inner, "[]") for inner in value) if kind == "list" else ()
 
 
 def _kind(value: object) -> str:
