@@ -102,7 +102,9 @@ def test_categories_of_times_keep_their_zone(zone):
     frame = pd.DataFrame({"n": [1, 2, 3], "at": times})
     for given in (frame, frame.set_index("at"), frame.assign(k=list("abc")).set_index(["k", "at"])):
         pd.testing.assert_frame_equal(stored(given).to_pandas(), given)
-    assert stored(frame).to_pandas(where=[("n", ">", 1)])["at"].cat.categories.tz is not None
+    for least in (1, 3):
+        assert stored(frame).to_pandas(where=[("n", ">", least)])["at"].cat.categories.tz is not None
+    assert len(stored(frame.set_index("at")).to_pandas(where=[("n", ">", 3)])) == 0
 
 
 def test_lists_of_times_are_read_all_at_once(monkeypatch):
@@ -114,14 +116,9 @@ def test_lists_of_times_are_read_all_at_once(monkeypatch):
 
 @pytest.mark.parametrize("kind", [pa.list_(IN_ZONE), pa.struct({"at": pa.timestamp("ns", "UTC")})], ids=str)
 def test_where_nothing_matches_there_are_no_times(kind):
-    """In lists, structs and categories, of a table or of joined ones that have no rows."""
+    """In lists and structs, of a table or of joined ones that have no rows; those of categories are above."""
     table = pa.table({"n": [1], "at": pa.array([None], kind)})
-    times = pd.Categorical(pd.to_datetime(["2026-01-31 20:00"]).tz_localize("America/New_York"))
-    frame = pd.DataFrame({"n": [1], "at": times})
-    for given in (table, frame, frame.set_index("at")):
-        found = stored(given).to_pandas(where=[("n", ">", 1)]).reset_index()["at"]
-        assert len(found) == 0
-        assert given is table or str(found.cat.categories.tz) == "America/New_York"
+    assert len(stored(table).to_pandas(where=[("n", ">", 1)])["at"]) == 0
     empty = {PartitionKey(day=day): {"rows": stored(table.slice(0, 0))} for day in "12"}
     assert list(Outputs(empty).table("rows").to_pandas().columns) == ["day", "n", "at"]
 
