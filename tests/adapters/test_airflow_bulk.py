@@ -15,6 +15,7 @@ from backfill.bulk_batch import Bulk
 from backfill.flows import flow
 from flowctx import PartitionKey, Workflow, WorkflowError
 from flowctx.airflow import _compat, workflow_bulk_dag
+from flowctx.airflow import bulk as airflow_bulk
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.backfill.bulk import slice_of
 from flowctx.backfill.slices import split
@@ -88,6 +89,31 @@ def test_assets_are_told_once_of_slices_that_are_cleared(ledger: Ledger) -> None
         clear(dag, run.run_id, "plan", "run_slice", "tell", "result", conf={"bulk": conf})
         assert len(told(run)) == count == bulk.counts()["ok"]
     assert len(set(told(run))) == 11
+
+
+def test_a_run_fails_that_could_not_tell_assets(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task after failed slices has failed, too: so does the run, and once cleared, the task tells of it all."""
+    bulk = Bulk(ledger, "date=2012-01-02..2012-01-05", 2)
+    list(bulk.process().run())  # as a try does that dies later
+    first, second = bulk.conf["slices"]
+    conf = {**bulk.conf, "slices": [{**first, "digest": "another"}, second]}
+    tell_assets, away = airflow_bulk._tell_assets, [True]
+
+    def tell(task: Any, *args: Any) -> None:
+        if away and isinstance(task, airflow_bulk.TellOfFailed):
+            raise OSError("away")
+        tell_assets(task, *args)
+
+    monkeypatch.setattr(airflow_bulk, "_tell_assets", tell)
+    dag = workflow_bulk_dag(flow, outlets=[Asset("filled")], default_args={"retries": 0})
+    run = ran(dag, {"bulk": conf})
+    states = {(ti.task_id, ti.map_index): str(ti.state) for ti in run.get_task_instances()}
+    assert (states["tell", -1], states["result", -1], str(run.state)) == ("failed", "failed", "failed")
+    away.clear()
+    clear(dag, run.run_id, "tell", "result")
+    assert sorted(told(run)) == sorted(map(key, bulk.partitions()))
+    clear(dag, run.run_id, "tell", "result")
+    assert len(told(run)) == 12
 
 
 @pytest.mark.parametrize(("defaults", "tries"), [({}, (2, 10)), ({"retries": 5, "owner": "me"}, (5, 10))])

@@ -26,7 +26,7 @@ logger = logging.getLogger("flowctx")
 
 #: The tasks of the DAG.
 PLAN, TELL, RESULT = "plan", "tell", "result"
-#: In XCom: until when assets are told of a slice, on the ledger's clock.
+#: In XCom: until when assets are told of a slice, on the ledger's clock; of tasks after them, of each slice.
 TOLD_UNTIL: Final = "told_until"
 #: A task that was killed is tried again so often, and goes on from where it was.
 _RETRIES, _RETRY_DELAY = 2, timedelta(seconds=10)
@@ -164,9 +164,9 @@ class TellOfFailed(BaseOperator):
         """Return of how many partitions it tells."""
         bulk, found = _bulk_of(context), _ledger()
         request, slices = BulkRequest.from_dict(bulk), [Slice(**part) for part in bulk["slices"]]
-        context["ti"].xcom_push(key=TOLD_UNTIL, value=found.now().isoformat())
+        until, since_of = found.now(), _told_until(context, request, len(slices))
+        _remember_told(context, since_of)  # until it has told, also where it dies
         failed: dict[datetime, list[Slice]] = {}
-        since_of = _told_until(context, request, len(slices))
         for part, end, since in zip(slices, _ends(context, len(slices)), since_of, strict=True):
             if end is None:
                 failed.setdefault(since, []).append(part)
@@ -176,11 +176,12 @@ class TellOfFailed(BaseOperator):
             for partition in captured_since(found, self.workflow, request.batch_id, parts, since)
         ]
         _tell_assets(self, context, request, captured)
+        _remember_told(context, [until] * len(slices))
         return len(captured)
 
 
 class BatchResult(BaseOperator):
-    """Fails the run if partitions of its slices have not ended well."""
+    """Fails the run if partitions of its slices have not ended well, or assets are not told of some."""
 
     ui_color = "#f4f4f4"
 
@@ -192,22 +193,27 @@ class BatchResult(BaseOperator):
         """Return how many partitions of the batch stand how.
 
         Raises:
-            AirflowFailException: Some have not ended well.
+            AirflowFailException: Some have not ended well, or ``tell`` has failed.
         """
         bulk, found = _bulk_of(context), _ledger()
-        self._remember_told(context, len(bulk["slices"]))
+        self._take_over_told(context, len(bulk["slices"]))
         counts = slice_counts(found, self.workflow, bulk["batch_id"], [Slice(**part) for part in bulk["slices"]])
         short = not_done(counts)
         if short:
             see = f"flowctx status {shlex.quote(bulk['batch_id'])}"
             raise AirflowFailException(f"batch {bulk['batch_id']!r}: {short}; see: {see}")
+        if TELL in self.upstream_task_ids and context["ti"].xcom_pull(task_ids=TELL) is None:
+            raise AirflowFailException(
+                f"assets are not told of what failed slices have captured: task {TELL!r} failed; clear it, and what "
+                "follows it"
+            )
         return counts
 
-    def _remember_told(self, context: Context, slices: int) -> None:
+    def _take_over_told(self, context: Context, slices: int) -> None:
         """Hand on until when assets are told of each slice, to those that are cleared: their own word is gone then."""
-        by_tell = context["ti"].xcom_pull(task_ids=TELL, key=TOLD_UNTIL)
-        until = [end.get(TOLD_UNTIL) if end else by_tell for end in _ends(context, slices)]
-        context["ti"].xcom_push(key=TOLD_UNTIL, value=until)
+        by_tell = context["ti"].xcom_pull(task_ids=TELL, key=TOLD_UNTIL) or [None] * slices
+        ends = zip(_ends(context, slices), by_tell, strict=True)
+        context["ti"].xcom_push(key=TOLD_UNTIL, value=[end.get(TOLD_UNTIL) if end else until for end, until in ends])
 
 
 def _ends(context: Context, slices: int) -> list[Any]:
@@ -223,6 +229,10 @@ def _told_until(context: Context, request: BulkRequest, slices: int) -> list[dat
     """
     known = context["ti"].xcom_pull(task_ids=RESULT, key=TOLD_UNTIL) or [None] * slices
     return [datetime.fromisoformat(until) if until else request.launched_at for until in known[:slices]]
+
+
+def _remember_told(context: Context, until: Sequence[datetime]) -> None:
+    context["ti"].xcom_push(key=TOLD_UNTIL, value=[when.isoformat() for when in until])
 
 
 def _ledger() -> Ledger:
