@@ -132,18 +132,14 @@ def test_runs_without_a_partition_are_none_beside_partitions(ledger: Ledger) -> 
     assert [run.error for run in status.failures] == ["no mean"]
 
 
-def test_runs_of_some_dimensions_are_none_beside_partitions(ledger: Ledger) -> None:
-    """What the instances of one dimension are reduced to has the others, whichever come first in the key."""
-    ledger.batches.put(BatchRecord(batch_id="mapped", workflow="flow", created_at=NOW))
-    whole = [f"book=B|date=2012-01-0{day}|tier=T{n}" for day in (2, 3) for n in range(2)]
-    reduced = [
-        ran(text, "failed", error="no mean") for text in ("date=2012-01-02|tier=T0", "book=B", "date=2012-01-03")
-    ]
-    ledger.batches.record_outcomes("mapped", [*(ran(text, "ok") for text in whole), *reduced])
-    status = BatchStatus.of(ledger, "mapped")
-    assert (status.total, status.counts, status.outside, status.complete) == (4, {"ok": 4}, {"failed": 3}, True)
-    assert tally(ledger.batches, status.batch) == Tally({"ok": 4}, {"failed": 3})
-    assert len(status.failures) == 3
+def test_partitions_of_an_earlier_scheme_are_of_the_batch(ledger: Ledger) -> None:
+    """One run with more dimensions, from before the scheme lost one, leaves the others partitions of the batch."""
+    ledger.batches.put(BatchRecord(batch_id="nightly", workflow="flow", created_at=NOW))
+    days = [ran(f"date=2012-01-0{day}", "failed" if day > 5 else "ok") for day in range(1, 9)]
+    ledger.batches.record_outcomes("nightly", [*days, ran("date=2012-01-02|tier=T1", "ok")])
+    status = BatchStatus.of(ledger, "nightly")
+    assert (status.total, status.counts, status.outside, status.complete) == (9, {"ok": 6, "failed": 3}, {}, False)
+    assert tally(ledger.batches, status.batch) == Tally({"ok": 6, "failed": 3})
 
 
 def test_what_waits_has_run_on_no_engine(ledger: Ledger) -> None:

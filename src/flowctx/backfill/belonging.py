@@ -43,27 +43,21 @@ def told_apart(batches: BatchStore, batch: BatchRecord) -> Apart:
     """Tell what a batch of one workflow has not selected, by the text of its selection.
 
     What its launches have run was selected: the ids of the runs say so, where the engine lets a launch choose them. A
-    batch that nobody planned has all partitions that carry its id; runs without one beside them, or of some dimensions
-    of theirs alone, as of ``reduce=``, are none of them.
+    batch that nobody planned has all partitions that carry its id; runs without one beside them, as of ``reduce=``,
+    are none of them.
 
     Args:
         batches: Where batches are remembered.
         batch: The batch, as it is for one workflow.
     """
     if batch.selection is None:
-        most = max(map(_dimensions, batches.iter_partitions(batch.batch_id, batch.workflow)), default=0)
         texts = batches.iter_partitions(batch.batch_id, batch.workflow)
-        return Apart(frozenset(text for text in texts if _dimensions(text) < most))
+        return Apart(frozenset({""}) if next(texts, None) == "" and any(texts) else frozenset())
     text = SelectionText(batch.selection)
     others = batches.iter_partitions(batch.batch_id, batch.workflow, besides=run_ids_begin(batch.batch_id))
     doubtful = frozenset(text.doubtful(others))
     outside = frozenset(one for one in doubtful if text.holds(one) is False)
     return Apart(outside, doubtful - outside)
-
-
-def _dimensions(text: str) -> int:
-    """Count the dimensions of a key by its text."""
-    return 1 + text.count("|") if text else 0
 
 
 def batch_asked_of(batch: BatchRecord, workflow: Workflow) -> BatchRecord:

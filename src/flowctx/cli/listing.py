@@ -97,6 +97,6 @@ def _so_far(batch: BatchRecord, found: Tally) -> str:
     if found.unclear:
         parts.append(f"{found.unclear:,} of these may not be selected")
     if found.outside:
-        what = "not selected" if batch.selection else "without a whole partition"
+        what = "not selected" if batch.selection else "without a partition"
         parts.append(f"{counted(found.outside)} ({what})")
     return ", ".join(parts + ["the batch is canceled"] * bool(batch.canceled_at))

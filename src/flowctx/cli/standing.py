@@ -249,7 +249,7 @@ def _shares(found: BatchStatus) -> dict[str, str]:
 def _outside(found: BatchStatus) -> str | None:
     if not found.outside:
         return None
-    what = "of partitions that are not selected" if found.batch.selection else "without a whole partition"
+    what = "of partitions that are not selected" if found.batch.selection else "without a partition"
     return f"{counted(found.outside)}, {what}"
 
 
