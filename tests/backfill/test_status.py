@@ -130,6 +130,9 @@ def test_runs_without_a_partition_are_none_beside_partitions(ledger: Ledger) -> 
     status = BatchStatus.of(ledger, "mapped")
     assert (status.total, status.counts, status.outside) == (8, {"ok": 8}, {"failed": 1})
     assert [run.error for run in status.failures] == ["no mean"]
+    assert not status.complete
+    ledger.batches.record_outcomes("mapped", [ran("", "ok", occasion="2026-01-09")])
+    assert BatchStatus.of(ledger, "mapped").complete
 
 
 def test_partitions_of_an_earlier_scheme_are_of_the_batch(ledger: Ledger) -> None:

@@ -90,9 +90,13 @@ class BatchStatus:
 
     @property
     def complete(self) -> bool:
-        """Whether each partition is captured or was skipped, for certain."""
+        """Whether each partition is captured or was skipped, for certain.
+
+        Of a batch that nobody planned, also what is ``outside``: nothing says that it was not to be run.
+        """
         left = self.missing or self.unclear
-        return not left and all(PartitionState(state).done for state in self.counts)
+        states = [*self.counts, *(self.outside if self.batch.selection is None else ())]
+        return not left and all(PartitionState(state).done for state in states)
 
     @property
     def missing(self) -> int:
