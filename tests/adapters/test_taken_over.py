@@ -5,7 +5,7 @@ import adapters.airflow_support  # noqa: F401  # before Airflow is imported
 # isort: split
 import dagster as dg
 import pytest
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG, BaseOperator, task
 
 from adapters.dagster_support import Bench
 from flowctx import PartitionScheme, UnknownRun, Workflow, run
@@ -112,6 +112,27 @@ def test_a_task_does_not_begin_in_a_run_that_continues_an_unknown_one(ledger):
         look()
     run_dag(dag, resume_from="nowhere")
     assert ["remembers no run 'nowhere'" in text for text in seen] == [True]
+
+
+def test_an_operator_with_a_workflow_of_its_own_has_templates():
+    """What it calls so is another thing; its run is of the workflow that the DAG has steps of."""
+    seen = []
+
+    class Cloud(BaseOperator):
+        template_fields = ("text",)
+
+        def __init__(self, *, workflow, text, **kwargs):
+            super().__init__(**kwargs)
+            self.workflow, self.text = workflow, text
+
+        def execute(self, context):
+            seen.append(self.text)
+
+    BROKEN[:] = [False]
+    with workflow_dag(taken("beside_cloud")) as dag:
+        Cloud(task_id="cloud", workflow={"main": {}}, text="{{ macros.flowctx.params.limit }}")
+    run_dag(dag, params={"limit": 2}).raise_for_failure()
+    assert seen == ["2"]
 
 
 def test_an_op_of_dagster_sees_what_a_step_sees(ledger, tmp_path):

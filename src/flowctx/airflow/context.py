@@ -201,8 +201,8 @@ def run_context(
 
 def _workflow_of(context: Mapping[str, Any]) -> Workflow | None:
     """Return the workflow of a task that runs a step, else the only one of which the DAG has steps."""
-    own: Workflow | None = getattr(context.get("task"), "workflow", None)
-    if own is not None:
+    own = getattr(context.get("task"), "workflow", None)
+    if isinstance(own, Workflow):  # other operators may have a ``workflow`` of their own
         return own
     made_with = [
         task.partial_kwargs if isinstance(task, MappedOperator) else vars(task) for task in context["dag"].tasks

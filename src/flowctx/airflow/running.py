@@ -121,7 +121,7 @@ def run_dag(
         on_captured=on_captured,
         step_config=step_config,
     )
-    workflows = {getattr(task, "workflow", None) for task in dag.tasks} - {None}
+    workflows = {flow for task in dag.tasks if isinstance(flow := getattr(task, "workflow", None), Workflow)}
     step_config_of(workflows.pop() if len(workflows) == 1 else None, step_config)  # refused before the first step runs
     conf = _params(dag, workflow, params, request) | request.to_conf()
     with _quiet():
@@ -180,8 +180,8 @@ def _workflow(dag: DAG, scheme: PartitionScheme | None) -> Workflow | None:
     """Return the workflow that a DAG is of, if it is of one, partitioned as the DAG's runs are."""
     found: dict[str, Workflow] = {}
     for task in dag.tasks:
-        workflow: Workflow | None = getattr(task, "workflow", None)
-        if workflow is not None:
+        workflow = getattr(task, "workflow", None)
+        if isinstance(workflow, Workflow):
             partitions = workflow.partitions
             if task.get_closest_mapped_task_group() is not None:
                 over = getattr(task, "mapped_over", ())  # nothing, in a group of one's own
