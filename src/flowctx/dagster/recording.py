@@ -19,7 +19,7 @@ from flowctx.core.workflow.import_path import import_path_of
 from flowctx.core.workflow.run_request import RunRequest
 from flowctx.dagster._compat import instance_id
 from flowctx.dagster.step_body import StepBody
-from flowctx.dagster.tags import FROM_ASSET_FAILURE_TAG, FROM_FAILURE_TAG
+from flowctx.dagster.tags import runs_before
 from flowctx.ledger import strict_from_env
 
 
@@ -45,7 +45,8 @@ def record_run(
     flow = body.workflow
     recorded_in = run_ledger(ledger, strict=strict_from_env())
     selected = selected_steps(body, op)
-    rerun = _rerun(recorded_in, op, RunRecord(workflow=flow.name, context=ctx), selected)
+    run = RunRecord(workflow=flow.name, context=ctx)
+    rerun = _rerun(recorded_in, op, run, selected) if ledger is not None else None
     if rerun is not None and request.resume_from:  # a tag that the re-execution inherited
         request = replace(request, resume_from=rerun.run_id)
     plan = plan_run(
@@ -64,24 +65,10 @@ def record_run(
 
 def _rerun(ledger: RunLedger, op: dg.OpExecutionContext, run: RunRecord, steps: Collection[str]) -> EngineRerun | None:
     """Return what Dagster runs again: of the runs before, the last that is recorded; others died before their steps."""
-    later: dg.DagsterRun | None = op.run
-    from_failure = True
-    while later is not None and (before := later.parent_run_id) is not None:
-        from_failure = from_failure and _is_from_failure(later, op.instance)
-        if find_run(ledger, replace(run, context=replace(run.context, run_id=before))) is not None:
-            return EngineRerun(run_id=before, steps=lambda: steps, from_failure=from_failure)
-        later = op.instance.get_run_by_id(before)
+    for before in runs_before(op.run, op.instance):
+        if find_run(ledger, replace(run, context=replace(run.context, run_id=before.run_id))) is not None:
+            return EngineRerun(run_id=before.run_id, steps=lambda: steps, from_failure=before.from_failure)
     return None
-
-
-def _is_from_failure(run: dg.DagsterRun, instance: dg.DagsterInstance) -> bool:
-    """Whether a run does again what failed in another one; the tag of assets may be one that it inherited."""
-    if run.tags.get(FROM_FAILURE_TAG) == "true":
-        return True
-    if run.tags.get(FROM_ASSET_FAILURE_TAG) != "true":
-        return False
-    before = instance.get_run_by_id(run.parent_run_id)
-    return before is not None and before.tags.get(FROM_ASSET_FAILURE_TAG) != "true"
 
 
 def _end_of(instance: dg.DagsterInstance, run: RunRecord) -> RunStatus | None:

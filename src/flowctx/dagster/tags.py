@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import dagster as dg
@@ -33,6 +35,43 @@ _GROUPS: Final = tuple(
 )
 #: Our name for a run that a batch launched, after the prefix.
 _RUN_TAG: Final = "run"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunBefore:
+    """A run that another one executes again, itself or by runs between them."""
+
+    #: The run's id.
+    run_id: str
+    #: Whether each of those after it does again what failed in the one before.
+    from_failure: bool
+
+
+def runs_before(run: dg.DagsterRun, instance: dg.DagsterInstance) -> tuple[RunBefore, ...]:
+    """Return the runs that a run executes again, the last first; of those before one that was deleted nobody knows."""
+    return _runs_before(instance, run.run_id) if run.parent_run_id else ()
+
+
+@lru_cache(maxsize=1)
+def _runs_before(instance: dg.DagsterInstance, run_id: str) -> tuple[RunBefore, ...]:
+    """Return the runs before one; asked for once by all that a process does for a run."""
+    found: list[RunBefore] = []
+    later, from_failure = instance.get_run_by_id(run_id), True
+    while later is not None and later.parent_run_id is not None:
+        before = instance.get_run_by_id(later.parent_run_id)
+        from_failure = from_failure and _is_from_failure(later, before)
+        found.append(RunBefore(run_id=later.parent_run_id, from_failure=from_failure))
+        later = before
+    return tuple(found)
+
+
+def _is_from_failure(run: dg.DagsterRun, before: dg.DagsterRun | None) -> bool:
+    """Whether a run does again what failed in another one; the tag of assets may be one that it inherited."""
+    if run.tags.get(FROM_FAILURE_TAG) == "true":
+        return True
+    if run.tags.get(FROM_ASSET_FAILURE_TAG) != "true":
+        return False
+    return before is not None and before.tags.get(FROM_ASSET_FAILURE_TAG) != "true"
 
 
 def root_of(run: dg.DagsterRun, instance: dg.DagsterInstance) -> dg.DagsterRun | None:
