@@ -10,7 +10,7 @@ import pytest
 from adapters.dagster_support import QUIET, Bench, persistent_instance
 from flowctx import Daily, PartitionScheme, QualityMetrics, RetryPolicy, StepResult, Workflow, resume, run
 from flowctx.core.durability.records import CaptureKey, RunStatus
-from flowctx.dagster import WorkflowIOManager, workflow_definitions, workflow_job
+from flowctx.dagster import WorkflowIOManager, partitions_def, workflow_context, workflow_definitions, workflow_job
 from flowctx.dagster.running import run_assets
 from flowctx.ledger import open_ledger
 
@@ -44,6 +44,21 @@ def ranged_job() -> dg.JobDefinition:
     """Return the workflow's asset job, which has many days in a run."""
     assets = workflow_definitions(flow, backfill_policy=dg.BackfillPolicy.single_run())
     return dg.Definitions.merge(assets, dg.Definitions(executor=dg.in_process_executor)).resolve_job_def("kept_job")
+
+
+@dg.asset(partitions_def=partitions_def(DAYS))
+def own(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """Fail while the flag is set, and say what the run is about."""
+    ctx = workflow_context(context, workflow=flow)
+    if os.environ.get(FLAG):
+        raise ValueError("not yet")
+    return dg.MaterializeResult(metadata={"capture": ctx.capture_id, "limit": ctx.params["limit"]})
+
+
+def own_job() -> dg.JobDefinition:
+    """Return a job of an asset of one's own, in which no step is recorded."""
+    jobs = [dg.define_asset_job("own_job", [own], executor_def=dg.in_process_executor)]
+    return dg.Definitions([own], jobs=jobs).resolve_job_def("own_job")
 
 
 def op_job() -> dg.JobDefinition:
@@ -215,6 +230,39 @@ def test_a_run_that_died_before_its_steps_is_executed_again(dead, tmp_path, ledg
     found = ledger.get_run(last.run_id)
     assert (found.status, found.context.capture_id) == (RunStatus.OK, f"2012-10-26|{first.run_id}")
     assert [record.run_attempt for record in ledger.steps(found.key)] == [1, 2]
+
+
+def test_an_asset_of_ones_own_is_executed_again_before_any_step(tmp_path, ledger, monkeypatch):
+    """Nothing is recorded of the run that failed in it: what its tag says it continues counts, however often."""
+    monkeypatch.setenv(FLAG, "1")
+    first = run(flow, partition="2012-10-26", params={"limit": 5})
+    with persistent_instance(tmp_path) as instance:
+        failed = execute(own_job, instance, tags={"flowctx/resume_from": first.run_id})
+        failed = execute(own_job, instance, parent=failed.run_id, tags={"flowctx/resume_from": first.run_id})
+        monkeypatch.delenv(FLAG)
+        last = execute(own_job, instance, parent=failed.run_id, tags={"flowctx/resume_from": first.run_id})
+    [event] = last.get_asset_materialization_events()
+    metadata = {name: value.value for name, value in event.materialization.metadata.items()}
+    assert metadata == {"capture": f"2012-10-26|{first.run_id}", "limit": 5}
+
+
+def test_the_runs_before_a_range_are_asked_for_once(tmp_path, jobs_by_name, monkeypatch):
+    """Not for each of its partitions."""
+    asked, counts, known = [], [], dg.DagsterInstance.get_run_by_id
+    with persistent_instance(tmp_path) as instance:
+        for last in ("2012-10-03", "2012-10-09"):
+            span = {"asset_partition_range_start": "2012-10-02", "asset_partition_range_end": last}
+            how = {"run_config": QUIET, "tags": {f"dagster/{name}": day for name, day in span.items()}}
+            first = dg.execute_job(dg.reconstructable(ranged_job), instance, **how)
+            again = dg.ReexecutionOptions(first.run_id)
+            with monkeypatch.context() as patch:
+                patch.setattr(dg.DagsterInstance, "get_run_by_id", lambda *of: asked.append(of) or known(*of))
+                assert dg.execute_job(
+                    dg.reconstructable(ranged_job), instance, reexecution_options=again, **how
+                ).success
+            counts.append(len(asked))
+            asked.clear()
+    assert counts[0] == counts[1]
 
 
 def test_a_run_of_some_assets_ends_with_them(tmp_path, ledger):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 from uuid import uuid4
 
@@ -24,7 +24,7 @@ from flowctx.dagster._compat import (
 from flowctx.dagster.partitions import check_range, scheme_of
 from flowctx.dagster.run_facts import RunFacts
 from flowctx.dagster.run_time import schedule_tick, zone_of
-from flowctx.dagster.tags import PARTITION_TAG, RANGE_TAGS, root_of, tags_of
+from flowctx.dagster.tags import PARTITION_TAG, RANGE_TAGS, root_of, runs_before, tags_of
 
 _ENGINE: Final[dict[str, Any]] = {"name": "dagster", "version": dg.__version__}
 _RUN_RETRY_TAG = "dagster/retry_number"
@@ -74,6 +74,7 @@ def _of_op(op: dg.OpExecutionContext) -> RunFacts:
         tags=tags,
         config=op.op_config if isinstance(op.op_config, Mapping) else {},
         root=root,
+        runs_before=partial(runs_before, run, op.instance),
         keys=_keys(op, tags),
         partitions_def=step.run_partitions_def,
         **schedule_tick(tags, _repository(op))._asdict(),
@@ -225,6 +226,7 @@ def _of_run_status(context: dg.RunStatusSensorContext) -> RunFacts:
         name=run.job_name,
         tags=tags,
         root=root,
+        runs_before=partial(runs_before, run, instance),
         keys=() if key is None else (_with_dimensions(key, tags, definition),),
         partitions_def=definition,
         scheme=scheme_of(definition),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import dagster as dg
 
-from flowctx.core.durability.continued import TakenOver, taken_over
+from flowctx.core.durability.continued import TakenOver, is_recorded, taken_over
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.errors import ContextError
 from flowctx.core.partitions.key import PartitionKey
@@ -25,7 +25,7 @@ from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX, RunReq
 from flowctx.core.workflow.step_config import step_config_of
 from flowctx.dagster.partitions import from_dagster_key
 from flowctx.dagster.run_time import check_bare_key, check_one_of_time, time_dimension, window_of
-from flowctx.dagster.tags import BACKFILL_TAG, check_tags
+from flowctx.dagster.tags import BACKFILL_TAG, RunBefore, check_tags
 
 logger = logging.getLogger("flowctx")
 _DATES = DatesOfRuns()
@@ -45,6 +45,8 @@ class RunFacts:
     config: Mapping[str, Any] = field(default_factory=dict)
     #: The first run of a chain of re-executions, if this one is not the first.
     root: dg.DagsterRun | None = None
+    #: Asks for the runs that this one executes again, the last first.
+    runs_before: Callable[[], Iterable[RunBefore]] = tuple
     #: Dagster's partition keys: one, those of a range, or none.
     keys: tuple[str, ...] = ()
     #: The definition that the keys are of.
@@ -192,8 +194,9 @@ class RunFacts:
         """Return what the run takes over of the one that it continues, if it does, and a ledger is asked."""
         if ledger is None or workflow is None or request.resume_from is None:
             return None
-        parent = self.engine.get("parent_run_id") or request.resume_from  # a re-execution inherits the tag
-        request = replace(request, resume_from=parent)
+        before = (run.run_id for run in self.runs_before())  # a re-execution inherits the tag
+        recorded = (run_id for run_id in before if is_recorded(ledger, workflow, run_id, partition))
+        request = replace(request, resume_from=next(recorded, request.resume_from))
         return taken_over(ledger, workflow, self.run_id, partition, request, params=params, new_params=params)
 
     def capture(self, key: str | None, scheme: PartitionScheme | None) -> tuple[PartitionKey | None, str]:

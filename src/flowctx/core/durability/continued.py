@@ -95,6 +95,11 @@ def taken_over(
     return TakenOver(context=context, of_partition=context.partition == partition)
 
 
+def is_recorded(ledger: RunLedger, workflow: Workflow, run_id: str, partition: PartitionKey | None) -> bool:
+    """Return whether a run of a partition is recorded, or one of its instances, of which each has more of it."""
+    return _found(ledger, workflow, run_id, partition) is not None
+
+
 def _found(ledger: RunLedger, workflow: Workflow, run_id: str, partition: PartitionKey | None) -> RunRecord | None:
     """Return a run of a partition, else one of its instances, of which each has more of a partition.
 
