@@ -114,6 +114,22 @@ def test_a_task_does_not_begin_in_a_run_that_continues_an_unknown_one(ledger):
     assert ["remembers no run 'nowhere'" in text for text in seen] == [True]
 
 
+@pytest.mark.parametrize("away", [False, True])
+def test_a_callback_has_a_context_where_a_run_cannot_continue_another(ledger, monkeypatch, away):
+    """Its alert is what tells of that: it is warned, and sees what the run says itself."""
+    alerts, flow = [], taken("told_of_failure")
+    if away:
+        monkeypatch.setenv("FLOWCTX_LEDGER_URL", "sqlite:////nowhere/at/all.db")
+    dag = workflow_dag(flow, default_args={"on_failure_callback": lambda context: alerts.append(seen(context))})
+
+    def seen(context):
+        ctx = airflow_context(context=context)
+        return ctx.run_id, ctx.batch_id
+
+    run_dag(dag, run_id=f"mine{away}", batch_id="B", resume_from="nowhere")
+    assert (f"mine{away}", "B") in alerts
+
+
 def test_an_operator_with_a_workflow_of_its_own_has_templates():
     """What it calls so is another thing; its run is of the workflow that the DAG has steps of."""
     seen = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
 from airflow import __version__ as airflow_version
@@ -16,7 +17,7 @@ from flowctx.airflow.partitions import PartitionTimetable
 from flowctx.airflow.run_time import run_time
 from flowctx.airflow.triggering_events import TriggeringEvents
 from flowctx.core.data.encoding import from_json
-from flowctx.core.errors import CalendarError, ContextError, PayloadError
+from flowctx.core.errors import CalendarError, ContextError, LedgerError, PayloadError, error_text
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.business_date import AsOf, RunTiming, dates_in_partition
@@ -76,7 +77,8 @@ def workflow_context(
             than the scheme, or there is no business date although it is required.
         CalendarError: The date depends on a time zone that the timetable does not say; the message names the rule.
         UnknownPartition: The scheme does not have the partition.
-        UnknownRun: The ledger remembers no run that this one continues.
+        UnknownRun: The ledger remembers no run that this one continues. Where ``context`` is given, as in a callback,
+            that is warned of, so that an alert is sent: the context says what the run says itself.
 
     Example:
         ::
@@ -86,6 +88,7 @@ def workflow_context(
                 ctx = workflow_context(AsOf.last_session("XNYS"))
                 print(ctx.as_of_date, ctx.batch_id)
     """
+    in_callback = context is not None
     if context is None:
         try:
             context = get_current_context()
@@ -101,9 +104,17 @@ def workflow_context(
             "that Airflow gives to a callback of a task"
         )
     another_day = as_of is not None and rule_of(context["dag"]) is not None  # on purpose, beside that of the run
-    return run_context(
-        context, as_of, required=required, workflow=workflow, scheme=scheme, another_day=another_day, takes_over=True
+    seen = partial(
+        run_context, context, as_of, required=required, workflow=workflow, scheme=scheme, another_day=another_day
     )
+    try:
+        return seen(takes_over=True)
+    except LedgerError as exc:
+        if not in_callback:
+            raise
+        why = error_text(exc)
+    logger.warning("what run %s takes over of another is not known here: %s", context["dag_run"].run_id, why)
+    return seen()
 
 
 def run_context(
