@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
+from sqlalchemy.engine import Connection
 
 from flowctx import (
     Backfill,
@@ -233,20 +235,53 @@ def test_what_is_recorded_beside_a_prune_keeps_what_it_was_built_from(
 
 
 def test_what_is_over_is_looked_at_once(sql_url: str, clock: FakeClock) -> None:
-    """However many transactions follow; unless it has gone on since."""
+    """However many transactions follow; unless it has gone on since, or what was to be done with it failed."""
     ledger = SqlLedger(sql_url, clock=clock)
     make(ledger, clock, "first", price=1.0)
     [version] = ledger.versions("nav", "value", [nav.partition_key("T1")])
     beside = ReadsBeside(ledger._database, clock.now())
 
-    def read() -> set[str]:
-        return ledger._database.transaction(beside.reads)
+    def read(at: Connection) -> set[str]:
+        with beside.look(at) as found:
+            return found
 
+    def fail(at: Connection) -> None:
+        with beside.look(at):
+            raise LookupError
+
+    look, transaction = partial(ledger._database.transaction, read), ledger._database.transaction
     report(ledger, clock)
-    assert read() == {version.run_key}
-    assert read() == set()
+    with pytest.raises(LookupError):
+        transaction(fail)
+    assert look() == {version.run_key}
+    assert look() == set()
     clock.advance(timedelta(seconds=1))
     resume("report", rep, from_step="line", ledger=ledger, clock=clock)
-    assert read() == {version.run_key}
-    assert read() == set()
+    assert look() == {version.run_key}
+    assert look() == set()
+    ledger.close()
+
+
+def test_what_ends_beside_a_prune_keeps_what_it_read_however_long_it_took(
+    sql_url: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that began days before, and was under way when it was asked what is needed."""
+    ledger = SqlLedger(sql_url, clock=clock)
+    make(ledger, clock, "first", price=1.0)
+    how = {"partition": "T1", "batch_id": "first", "run_id": "report", "ledger": ledger, "clock": clock}
+    begun = ledger.begin(plan_new_run(rep, params={}, **how).run, lease=timedelta(days=9))
+    [version] = ledger.versions("nav", "value", [nav.partition_key("T1")], batch_id="first")
+    make(ledger, clock, "restated", price=2.0)
+    before = clock.now() + timedelta(hours=1)
+    clock.advance(timedelta(days=3))
+    begin = Pruning._runs_to_forget
+
+    def ends(pruning: Pruning, needed: set[str]) -> object:
+        ledger.record(begun, [replace(a_step("line"), inputs={"now": (version_read("nav", "value", version),)})])
+        ledger.finish(begun, RunStatus.OK)
+        return begin(pruning, needed)
+
+    monkeypatch.setattr(Pruning, "_runs_to_forget", ends)
+    assert ledger.prune(before).runs == 0
+    assert read_again(ledger, "report") == 1.0
     ledger.close()

@@ -62,7 +62,10 @@ class Pruning(NamedTuple):
 
     def _to_the_end(self, beside: ReadsBeside) -> Pruned:
         gone: Counter[str] = Counter()
-        needed = self.database.autocommit(self.runs_needed)
+        # What was under way before it was asked what is needed is looked at again when that is over.
+        needed = self.database.autocommit(lambda at: self._look_beside(at, set(), beside))
+        needed |= self.database.autocommit(self.runs_needed)
+        self.database.autocommit(lambda at: self._look_beside(at, needed, beside))
         with noting(lambda: f"forgot before that: {_pruned(gone).amounts}" if gone.total() else ""):
             forget = functools.partial(self._forget_runs, needed=needed, beside=beside)
             self._a_little_at_a_time(self._runs_to_forget(needed), forget, gone)
@@ -78,6 +81,12 @@ class Pruning(NamedTuple):
         found: set[str] = set()
         with rolled_back(at):
             self._add_needed(at, found, reads_of_staying(at, self.database, and_(*self.run_goes())))
+        return found
+
+    def _look_beside(self, at: Connection, found: set[str], beside: ReadsBeside) -> set[str]:
+        """Add the runs that would go, but were read beside this since it was last looked."""
+        with beside.look(at) as read:
+            self._add_needed(at, found, read)
         return found
 
     def _add_needed(self, at: Connection, found: set[str], read: set[str]) -> None:
@@ -187,7 +196,7 @@ class Pruning(NamedTuple):
     def _forget_runs(
         self, at: Connection, page: list[_Row], *, needed: set[str], beside: ReadsBeside
     ) -> Mapping[str, int]:
-        self._add_needed(at, needed, beside.reads(at))
+        self._look_beside(at, needed, beside)
         going_still = [row["run_key"] for row in page if row["run_key"] not in needed]
         among = is_one_of(self.database, runs.c.run_key, going_still)
         # Locked, so that nobody goes on with one while it is forgotten.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -73,23 +74,29 @@ class ReadsBeside:
         self._database, self._begun, self._looked_at = database, begun, begun
         #: Runs that were over when they were looked at, and when they were heard of.
         self._over: set[tuple[str, str]] = set()
+        #: Runs that were under way then.
+        self._running: set[str] = set()
 
-    def reads(self, at: Connection) -> set[str]:
-        """Return the keys of the runs that were read since this was last asked; what is under way has recorded it."""
+    @contextmanager
+    def look(self, at: Connection) -> Iterator[set[str]]:
+        """Give the keys of the runs that were read since the last look; if the block fails, the next one has them too.
+
+        What is under way has recorded it, or is looked at again.
+        """
         now = self._database.now(at)
-        began = runs.c.started_at >= stamp(self._begun - CLOCKS_DIFFER)
-        heard = runs.c.heard_at >= stamp(self._looked_at - _COMMIT_TAKES)
         live = or_(runs.c.lease_until.is_(None), runs.c.lease_until >= stamp(self._begun))
         running = (*of_all_times(runs.c.status, str(RunStatus.RUNNING)), live)
-        keys = set(at.execute(select(runs.c.run_key).where(*running)).scalars())
-        over: set[tuple[str, str]] = set()
+        under_way = set(at.execute(select(runs.c.run_key).where(*running)).scalars())
+        began = runs.c.started_at >= stamp(self._begun - CLOCKS_DIFFER)
+        heard = runs.c.heard_at >= stamp(self._looked_at - _COMMIT_TAKES)
+        keys, over = self._running | under_way, set[tuple[str, str]]()
         for run_key, heard_at, status in at.execute(_SEEN.where(began, heard)):
             if (run_key, heard_at) not in self._over:
                 keys.add(run_key)
             if status != str(RunStatus.RUNNING):
                 over.add((run_key, heard_at))
-        self._looked_at, self._over = now, over
-        return reads_of_runs(at, self._database, keys)
+        yield reads_of_runs(at, self._database, keys)
+        self._looked_at, self._over, self._running = now, over, under_way
 
 
 def _of_steps(at: Connection, database: Database, run_keys: list[str]) -> set[str]:
