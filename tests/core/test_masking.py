@@ -33,6 +33,11 @@ SECRET = "hunter2-Ω"
         f"API_KEY: {SECRET}",
         f"dbPassword={SECRET}",
         f"password = b'{SECRET}'",
+        f"password=u'{SECRET}'",
+        f'token=Rb"a {SECRET}"',
+        f"token='{SECRET}\\",
+        f'token=("{SECRET}\\',
+        f"token='{SECRET}\\\n more'",
         f"InvalidTokenError: {SECRET}",
         f"InvalidTokenError: {SECRET} has expired",
         f"InvalidTokenError={SECRET} has expired",
@@ -100,7 +105,8 @@ def test_what_stands_behind_a_secret_is_shown():
     text = json.dumps({"body": json.dumps({"token": 'a"b\\c', "limit": 3})})
     assert json.loads(json.loads(mask_text(text))["body"]) == {"token": "***", "limit": 3}
     assert mask_text("Conn(password=Secret('a)', 1), limit=3) refused") == "Conn(password=***, limit=3) refused"
-    assert mask_text("password=b'abc', limit=3") == "password=b'***', limit=3"
+    for prefix in ("b", "u", "f", "Rb"):
+        assert mask_text(f"password={prefix}'a b', limit=3") == f"password={prefix}'***', limit=3"
     key = "-----BEGIN EC PRIVATE KEY-----\\nMIIE\\n-----END EC PRIVATE KEY-----"
     assert mask_text(f"key {key}, limit=3") == "key ***, limit=3"
 
@@ -174,8 +180,8 @@ def test_data_is_masked_by_names_and_by_values():
 
 def test_long_texts_are_masked_in_linear_time():
     """A text of many kilobytes is masked in a moment, whatever it is made of."""
-    for text in ("a", "password", "x://", "://a:@", "'", "bearer ", "token='", 'token="', "password: ",
-                 'token=\\"', '\\"token\\": \\"', "token=f(", "-----BEGIN PRIVATE KEY-----"):  # fmt: skip
+    for text in ("a", "password", "x://", "://a:@", "'", "bearer ", "token='", 'token="', "password: ", "token=u'",
+                 "token='\\", 'token=\\"', '\\"token\\": \\"', "token=f(", "-----BEGIN PRIVATE KEY-----"):  # fmt: skip
         mask_text(text * 20_000)
 
 

@@ -61,7 +61,7 @@ _DEEPEST = 4
 #: A word in small letters is no token, unless it is longer than those of papers are.
 _LONGEST_WORD = 12
 #: The quote that a value begins with, in JSON in JSON with backslashes.
-_OPENING = re.compile(r"b?(\\*[\"'])")
+_OPENING = re.compile(r"[bfru]{0,2}(\\*[\"'])", re.I)
 _KINDS = r"(?:(?:bearer|basic|token|digest|negotiate|apikey)\s+)?"
 
 
@@ -268,7 +268,7 @@ def _pairs(names: tuple[str, ...]) -> re.Pattern[str]:
     words = "|".join(re.escape(name).replace("_", r"[_\- ]?") for name in names)
     one = rf"(?:{words})[\w.\-]{{0,64}}\\{{0,15}}[\"']?\s{{0,9}}(?:=>|[=:])"
     name = rf"(?P<name>{one}\s{{0,9}})(?!{one}\s)"  # of "TokenError: token: abc", the value stands behind the last name
-    quoted = r"b?\"(?:[^\"\\]|\\.)*+(?:\"|$)|b?'(?:[^'\\]|\\.)*+(?:'|$)"
+    quoted = r"[bfru]{0,2}(?:\"(?:[^\"\\]|\\(?s:.))*+(?:\"|\\?$)|'(?:[^'\\]|\\(?s:.))*+(?:'|\\?$))"
     # In JSON in JSON, quotes have backslashes before them; the value ends at the quote that has as many.
     escaped = r"(?P<slashes>\\++)(?P<quote>[\"'])(?:[^\"'\\]|(?!(?P=slashes)(?P=quote))\\++[\"']?)*+\\*+[\"']?"
     value = rf"(?P<value>{quoted}|{escaped}|[\w.]{{0,64}}{_nested(quoted)}|{_KINDS}[^\s&\"'<>]+)"
