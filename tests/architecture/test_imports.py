@@ -54,11 +54,13 @@ def test_commands_that_look_load_no_launcher(tmp_path, monkeypatch):
     """A command imports what it needs: no database where there is no ledger, no engine's client, no table library."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.delenv("FLOWCTX_LEDGER_URL", raising=False)
-    slow = [*(name for name in HEAVY if name not in ("rich", "click")), "pyarrow", "http.client"]
+    heavy = (name for name in HEAVY if name not in ("rich", "click"))
+    slow = [*heavy, "pyarrow", "http.client", "flowctx.backfill.local"]
     code = (
         "import sys\n"
         "from flowctx.cli import cli\n"
-        "for args in (['runs'], ['batches'], ['status', '--help'], ['captures', '--help'], ['show', '--help']):\n"
+        "looks = [[name, '--help'] for name in ('status', 'cancel', 'captures', 'show')]\n"
+        "for args in (['runs'], ['batches'], *looks):\n"
         "    try: cli.main(args, standalone_mode=False)\n"
         "    except SystemExit: pass\n"
         f"print([name for name in {slow} if name in sys.modules])"

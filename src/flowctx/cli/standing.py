@@ -15,7 +15,6 @@ import click
 
 from flowctx.backfill.advice import advice, advice_on_rest
 from flowctx.backfill.belonging import batch_asked_of
-from flowctx.backfill.call import launcher_on
 from flowctx.backfill.leading import import_engine_runs, wait_for_launcher
 from flowctx.backfill.polling import PAGE
 from flowctx.backfill.settling import Settling, end_silent_runs, settle_run
@@ -145,6 +144,8 @@ def _ask_engine(
 
 
 def _adopt(ledger: Ledger, batch: BatchRecord, engine: str, url: str | None, workflow: Workflow) -> int:
+    from flowctx.backfill.call import launcher_on  # here, because a look at the ledger needs none of it
+
     asked_at = ledger.now()
     differing: Counter[tuple[PartitionState, PartitionState]] = Counter()
 
@@ -314,6 +315,8 @@ def cancel(batch_id: str, engine: str | None, url: str | None, targets: Sequence
 
 def _stop(ledger: Ledger, batch: BatchRecord, url: str | None) -> int:
     """Stop what is under way of one workflow of a batch, and return how many runs that were."""
+    from flowctx.backfill.call import launcher_on  # here, because what runs on this machine needs none of it
+
     if all(PartitionState(state).ended for state in ledger.batches.count_outcomes(batch.batch_id, batch.workflow)):
         return 0
     outcomes = ledger.batches.iter_outcomes(batch.batch_id, workflow=batch.workflow)
