@@ -125,13 +125,25 @@ def test_a_step_that_failed_when_it_was_made_again_has_no_output(way, ledger, tm
         resume(first.run_id, flow, from_step="one")
     else:
         run(flow, partition="2012-10-26", batch_id="a")
-    (failed,) = bench.run(**how, selection=["own"]).get_step_failure_events()
-    assert (
-        "since it was stored: step 'two' failed there; make it again" in failed.step_failure_data.error_display_string
-    )
+    for tags in ({"batch_id": "a"}, {}):
+        (failed,) = bench.run("2012-10-26", tags=tags, selection=["own"]).get_step_failure_events()
+        told = failed.step_failure_data.error_display_string
+        assert "since it was stored: step 'two' failed there; make it again" in told
     number[0] = 30
     assert bench.run(**how).success
     assert seen == [(10, 10), (30, 30)]
+
+
+def test_the_capture_before_one_that_failed_is_current(ledger, tmp_path):
+    """The file of a capture that failed when it was made again is newer, and is none of any capture now."""
+    made = Made(DAYS, tmp_path)
+    made.here(5, "2012-10-26", "before")
+    made.on_dagster(10, "2012-10-26", "a")
+    assert made.read("2012-10-26") == 10
+    broken = Workflow("flow", partitions=DAYS)
+    broken.step("one")(lambda ctx: StepResult.fail("no rows"))
+    run(broken, partition="2012-10-26", batch_id="a")
+    assert [made.read("2012-10-26", batch) for batch in ("a", None)] == [None, 5]
 
 
 def test_a_part_on_dagster_is_read_as_it_was_made_last(ledger, tmp_path):

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorded import recorded_envelope
-from flowctx.core.durability.records import RunRecord
+from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.durability.versions import Version, older_with_step, place_of, version_to_read, without_step
 from flowctx.core.errors import ArtifactError, UnknownRun
 from flowctx.core.execution.artifacts import ArtifactStore
@@ -80,11 +80,17 @@ class RecordedOutputs:
             stored: The file that was written last, if there is one.
 
         Raises:
-            ArtifactError: The current capture was made without the step.
+            ArtifactError: The current capture was made without the step; or none is current, since the one that is
+                stored failed when it was made again.
         """
         versions = self._versions(place)
         current = version_to_read(versions, None)
-        if current is None or (stored is not None and not self._is_newer(place.workflow, current, stored, versions)):
+        if stored is not None and (current is None or not self._is_newer(place.workflow, current, stored, versions)):
+            if not self._has_failed_since(place, stored, versions):
+                return None
+            if current is None:
+                return self.rewritten(place, stored)
+        if current is None:
             return None
         if not current.has_step and place.metadata_step is not None:
             older = older_with_step(current, versions)
@@ -147,6 +153,13 @@ class RecordedOutputs:
             return False
         since = version.claimed_at
         return run.begun_at is None or since is None or run.begun_at < datetime.fromisoformat(since)
+
+    def _has_failed_since(self, place: OutputPlace, stored: StoredOutput, versions: Iterable[Version]) -> bool:
+        """Whether another run was to make the capture of a file again, and is over without: the file is of none now."""
+        version = _of_capture(versions, stored.capture_id)
+        if version is None or version.ended_well or version.status is RunStatus.RUNNING:
+            return False
+        return self._is_newer(place.workflow, version, stored, [version])
 
     def _of_version(self, place: OutputPlace, version: Version) -> StoredOutput | None:
         try:
