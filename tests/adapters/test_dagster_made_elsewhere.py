@@ -106,6 +106,31 @@ def test_a_run_that_was_resumed_here_is_read_as_it_is_now(case, first, ledger, t
     assert made.read(key, "a") == 20
 
 
+def test_a_capture_that_is_made_again_just_now_is_waited_for(ledger, tmp_path):
+    """Its reader is told that it is under way, and not to make it again."""
+    flow, errors = Workflow("flow", partitions=DAYS), []
+
+    @flow.step()
+    def one(ctx):
+        if ledger.get_run(ctx.run_id).context.checkpoint is not None:
+            (failed,) = bench.run(**how, selection=["own"]).get_step_failure_events()
+            errors.append(failed.step_failure_data.error_display_string)
+        return {"n": 1}
+
+    flow.step("two")(lambda ctx: {"n": 2})
+
+    @dg.asset(ins={"two": dg.AssetIn(asset_key(flow, "two"))}, partitions_def=partitions_def(DAYS))
+    def own(two: dict[str, Any]) -> None:
+        pass
+
+    bench, how = Bench(flow, tmp_path, own), {"key": "2012-10-26", "tags": {"batch_id": "a"}}
+    first = bench.run(**how)
+    assert resume(first.run_id, flow, from_step="one").status == "ok"
+    assert ["it is under way, and step 'two' is not done there; try again when it is" in told for told in errors] == [
+        True
+    ]
+
+
 @pytest.mark.parametrize("way", ["resume", "run"])
 def test_a_step_that_failed_when_it_was_made_again_has_no_output(way, ledger, tmp_path):
     """The older file of a step is not read beside new outputs of those before it, and the message says what to do."""

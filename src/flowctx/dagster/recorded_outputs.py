@@ -111,10 +111,12 @@ class RecordedOutputs:
         # What it failed to make, no older run of the capture stands in for.
         found = self._of_version(place, version) if version.step_status is not StepStatus.FAILED else None
         if found is None and version.has_step and place.metadata_step is not None:
-            how = "has not run" if version.step_status is None else str(version.step_status)
+            how = f"step {place.step!r} {version.step_status or 'has not run'} there; make it again"
+            if version.status is RunStatus.RUNNING:
+                how = f"it {version.standing}, and step {place.step!r} is not done there; try again when it is"
             raise ArtifactError(
                 f"{output_name(place.asset_path, place.key)} has no output in capture {version.capture_id}, which run "
-                f"{version.run_id} has made again since it was stored: step {place.step!r} {how} there; make it again"
+                f"{version.run_id} has begun to make again since it was stored: {how}"
             )
         return found
 
