@@ -41,7 +41,7 @@ from flowctx.core.durability.endings import end_run, just_begun
 from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.recorded import latest_continuation, recorded_envelope
 from flowctx.core.durability.recorder import Recorder
-from flowctx.core.durability.records import RunRecord, RunStatus, dag_ids_of
+from flowctx.core.durability.records import MOST_INSTANCES, RunRecord, RunStatus, dag_ids_of
 from flowctx.core.durability.resumption import order_of
 from flowctx.core.durability.run_ledgers import run_ledger
 from flowctx.core.durability.run_plan import plan_run
@@ -65,8 +65,6 @@ logger = logging.getLogger("flowctx")
 _ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
 #: States of a task that is to begin; that of none is ``None``.
 _NOT_BEGUN = ("None", "scheduled", "queued")
-#: A run has no more mapped instances than this.
-_INSTANCES = 10_000
 #: What there is to say of a step that has recorded nothing, by the state of its task.
 UNRECORDED = {
     "failed": "its task failed and has recorded nothing: its process died, or its engine was told so",
@@ -152,7 +150,7 @@ def _instances_elsewhere(recorder: Recorder, mapped: Any) -> dict[str, Envelope]
     dimensions = getattr(mapped, "mapped_over", ())
     if not dimensions:
         return {}
-    found = recorder.ledger.list_runs(workflow=_run_name_of(mapped), run_id=recorder.run.run_id, limit=_INSTANCES)
+    found = recorder.ledger.list_runs(workflow=_run_name_of(mapped), run_id=recorder.run.run_id, limit=MOST_INSTANCES)
     latest = [latest_continuation(recorder.ledger, run) for run in found]
     partitions = {run.key.digest: run.context.partition for run in latest if run.attempt > 1}
     step = step_name(mapped)

@@ -10,14 +10,11 @@ from flowctx.core.durability.continuation import of_the_run
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.param_changes import params_now
 from flowctx.core.durability.recorded import latest_continuation
-from flowctx.core.durability.records import RunRecord
+from flowctx.core.durability.records import MOST_INSTANCES, RunRecord
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_request import RunRequest
-
-#: A run has no more instances than this.
-_INSTANCES = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +106,7 @@ def _found(ledger: RunLedger, workflow: Workflow, run_id: str, partition: Partit
         exact = ledger.list_runs(workflow=workflow.name, run_id=run_id, partition=partition, limit=1)
         if exact:
             return exact[0]
-    runs = ledger.list_runs(workflow=workflow.name, run_id=run_id, limit=_INSTANCES)
+    runs = ledger.list_runs(workflow=workflow.name, run_id=run_id, limit=MOST_INSTANCES)
     shared = dict(partition or {}).items()
     found = [run for run in runs if shared <= dict(run.context.partition or {}).items()]
     nearest = min(found, key=lambda run: len(run.context.partition or {}), default=None)

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Final
 
 from flowctx.core.durability.completeness import not_ended_text, not_recorded_text, status_when_over
 from flowctx.core.durability.ledger import Ledger, RunLedger
-from flowctx.core.durability.records import RunRecord, RunStatus
+from flowctx.core.durability.records import MOST_INSTANCES, RunRecord, RunStatus
 from flowctx.core.durability.resumption import failure_of
 from flowctx.core.errors import Superseded
 from flowctx.core.workflow.context import engine_of
 from flowctx.core.workflow.result import StepStatus
-
-#: A run of an engine serves no more partitions than this.
-_MOST: Final = 10_000
 
 
 def just_begun(run: RunRecord) -> bool:
@@ -53,7 +49,7 @@ def end_engine_run(
         How many it ended.
     """
     count = 0
-    for run in ledger.list_runs(run_id=run_id, status=RunStatus.RUNNING, limit=_MOST):
+    for run in ledger.list_runs(run_id=run_id, status=RunStatus.RUNNING, limit=MOST_INSTANCES):
         known = engine_of(run.context)
         if any(known.get(name) != value for name, value in engine.items()):
             continue

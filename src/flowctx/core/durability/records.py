@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property, lru_cache
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from flowctx.core.data.plain import ArtifactRef, FrozenDict
 from flowctx.core.partitions.key import PartitionKey
@@ -16,6 +16,9 @@ from flowctx.core.printable import amount
 from flowctx.core.workflow.context import WorkflowContext, engine_of
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepResult, StepStatus
 from flowctx.core.workflow.run_request import OnCaptured as OnCaptured
+
+#: A run of an engine has no more instances than this, each of a partition.
+MOST_INSTANCES: Final = 10_000
 
 
 class RunStatus(StrEnum):
