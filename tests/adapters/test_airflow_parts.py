@@ -15,7 +15,8 @@ from airflow.utils.session import create_session
 
 from adapters.airflow_names import DagSerialization
 from flowctx import PartitionKey, PartitionScheme, StepResult, Workflow
-from flowctx.airflow import StepOperator, _compat, workflow_dag
+from flowctx.airflow import StepOperator, _compat, recording, workflow_dag
+from flowctx.airflow.outputs import instance_states
 from flowctx.airflow.running import _to_the_end, run_dag
 from flowctx.backfill.airflow_tasks import never_ran, tasks_by_id
 from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus
@@ -62,9 +63,10 @@ def test_a_step_that_was_marked_has_not_run(ledger):
     assert CaptureState.COMPLETE not in {capture.state for capture in ledger.captures()}
 
 
-def test_a_run_of_which_several_tasks_are_cleared_ends_once(ledger, monkeypatch):
-    """While one of them has not begun, what it was before makes no run complete."""
-    flow, ends = Workflow("cleared_together"), []
+@pytest.mark.parametrize("state", ["scheduled", "running", "up_for_retry"])
+def test_a_run_of_which_several_tasks_are_cleared_ends_once(ledger, monkeypatch, state):
+    """While one of them has not begun, or has recorded nothing yet, what it was before makes no run complete."""
+    flow, ends = Workflow(f"cleared_together_{state}"), []
     flow.step("first")(lambda ctx: {"n": 1})
     flow.step("second", after=[])(lambda ctx: {"n": 2})
     dag = workflow_dag(flow)
@@ -76,7 +78,11 @@ def test_a_run_of_which_several_tasks_are_cleared_ends_once(ledger, monkeypatch)
         ends.append((status, sorted(self.statuses(run.key))))
         finish(self, run, status, error)
 
+    def seen(ti, task_ids):
+        return {at: state if now == "scheduled" else now for at, now in instance_states(ti, task_ids).items()}
+
     monkeypatch.setattr(kind, "finish", noted)
+    monkeypatch.setattr(recording, "instance_states", seen)
     change(dag, done.run_id, clear=["first", "second"])
     assert ends == [(RunStatus.OK, ["first", "second"])]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from functools import cache
 from typing import Any, NoReturn, Protocol
 
@@ -195,7 +196,7 @@ def _open(operator: StepTask, context: Any) -> Recorder:
     if own_ledger is not None:
         _refuse_another_dag(own_ledger, plan.known, context)
     recorder = begin_or_take_over(recorded_in, own_ledger, plan, lambda run: _end_of(context["ti"], run))
-    recorder.is_to_begin = lambda: _is_to_begin(context["ti"], tasks)
+    recorder.is_to_begin = lambda: _is_to_begin(context["ti"], tasks, recorder)
     if own_ledger is not None and just_begun(recorder.run):
         _stop_if_over(context["ti"], recorder)
     return recorder
@@ -362,10 +363,18 @@ def _failed_when_over(ti: Any, tasks: Mapping[str, Any]) -> dict[str, str] | Non
     return {step_name(tasks[at]): why for why, at in whys}
 
 
-def _is_to_begin(ti: Any, tasks: Mapping[str, Any]) -> bool:
-    """Return whether Airflow is yet to begin another of some tasks, such as one that was cleared with this one."""
+def _is_to_begin(ti: Any, tasks: Mapping[str, Any], recorder: Recorder) -> bool:
+    """Return whether another of some tasks is yet to run, such as one that was cleared with this one.
+
+    One that is under way has recorded nothing since this one began: what there is of it is from before.
+    """
     found = instance_states(ti, list(tasks))
-    return any(found.get(instance_key(ti, at)) in _NOT_BEGUN for at in tasks if at != ti.task_id)
+    states = {at: found[key] for at in tasks if at != ti.task_id and (key := instance_key(ti, at)) in found}
+    if any(state in _NOT_BEGUN for state in states.values()):
+        return True
+    names = [step_name(tasks[at]) for at, state in states.items() if state not in _ENDED]
+    records = recorder.ledger.steps(recorder.run.key, names) if names else ()
+    return any(one.started_at + timedelta(seconds=one.seconds) < ti.start_date for one in records)
 
 
 def _whole(task: Any) -> Workflow | None:
