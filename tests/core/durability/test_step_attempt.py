@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowctx import CaptureHeld, ErrorCategory, LedgerUnavailable, RetryPolicy, StepResult, StepStatus, Workflow
+from flowctx import (
+    CaptureHeld,
+    ErrorCategory,
+    LedgerUnavailable,
+    QualityMetrics,
+    RetryPolicy,
+    StepResult,
+    StepStatus,
+    Workflow,
+)
+from flowctx import run as run_here
 from flowctx.artifacts import PathArtifactStore
 from flowctx.core.data.plain import ArtifactRef
 from flowctx.core.durability.records import RunStatus
@@ -443,6 +453,29 @@ def test_what_cannot_be_kept_has_failed(flow, ledger, calls):
     record, found = run.record("load"), ledger.get_run("e1")
     assert (record.status, record.output, record.category) == (StepStatus.FAILED, {}, ErrorCategory.TRANSIENT)
     assert (found.status, found.error) == (RunStatus.FAILED, f"step 'load': {record.error}")
+
+
+def test_how_it_was_made_stays_where_it_cannot_be_kept(ledger):
+    """What the step had read, found out about its data and taken, also where a retry only tries to keep its output."""
+    source, flow, clock = Workflow("source"), Workflow("flow"), FakeClock()
+    source.step("rows")(lambda ctx: {"n": 1})
+    run_here(source, ledger=ledger)
+
+    @flow.step(retries=1, inputs={"rows": source.output("rows")})
+    def load(ctx, rows):
+        clock.sleep(timedelta(seconds=5))
+        return StepResult.ok(rows, quality=QualityMetrics(counts={"rows": 1}))
+
+    def keep(made):
+        raise ConnectionError("the bucket is away")
+
+    run = StepByStep(flow, ledger)
+    run.attempt("load", keep=keep, clock=clock)
+    complete = run.record("load")
+    made, record = run.attempt("load", 2, keep=keep, clock=clock), run.record("load")
+    assert (record.status, record.attempts, record.seconds) == (StepStatus.FAILED, 2, 5)
+    assert record.inputs == complete.inputs != {}
+    assert record.quality == made.outcome.result.quality == QualityMetrics(counts={"rows": 1})
 
 
 def test_who_knows_when_the_run_ends_says_so(flow, ledger):

@@ -179,6 +179,36 @@ class Recorder:
         )
         self.ledger.record(self.run, [record])
 
+    def record_not_stored(self, step: str, result: StepResult, *, attempts: int, traceback: str | None) -> None:
+        """Record that a step has failed that was complete: what it read, and how long it took, stays.
+
+        Args:
+            step: The step's name.
+            result: How it ended.
+            attempts: How many times it was tried.
+            traceback: Where it failed.
+
+        Raises:
+            Superseded: The run goes on elsewhere; stop.
+            LedgerError: It could not be recorded, and the setting is strict.
+        """
+        records = [
+            replace(
+                record,
+                status=result.status,
+                output=FrozenDict(),
+                updates=FrozenDict(),
+                error=result.error,
+                category=result.category,
+                traceback=traceback,
+                attempts=attempts,
+                run_attempt=self.run.attempt,
+            )
+            for record in self.ledger.steps(self.run.key, [step])
+        ]
+        if self.recording and records:
+            self.ledger.record(self.run, records)
+
     def forget_made_before(self, step: str) -> None:
         """Forget what is recorded of a complete step that is made anew, and of those that are made of what it was.
 

@@ -245,10 +245,17 @@ class StepAttempt:
             self.keep(made)
         except Exception as exc:  # noqa: BLE001  # storage, or code of the user's
             what = "its output" if status is StepStatus.OK else f"that it was {status}"
-            result = StepResult.fail(f"{what} could not be stored: {error_text(exc)}", category=categorize(exc))
+            error_of = f"{what} could not be stored: {error_text(exc)}"
+            result = StepResult.fail(error_of, category=categorize(exc), quality=made.outcome.result.quality)
             error = secretless(exc, frozenset())
             failed = self._ended(made.ctx, Outcome(result=result, exception=error, seconds=made.outcome.seconds))
-            if not self._retried(failed.outcome):
+            if self._retried(failed.outcome):
+                return failed
+            if made.carried:
+                recorder.record_not_stored(
+                    self.step.name, result, attempts=self.number, traceback=self._traceback(failed.outcome)
+                )
+            else:
                 self._record(recorder, failed, started_at)
             return failed
         return made
