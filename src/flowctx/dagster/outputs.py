@@ -112,9 +112,10 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
     def stored(self, context: dg.OpExecutionContext, output: StoredOutput) -> None:
         """Do more with an output that was stored just now; here nothing, for classes of your own to override.
 
-        It is called once for each partition, also in a run of a range and for assets of your own, and not for what was
-        skipped or failed. What it raises fails the partition of a step, in the ledger too, after the retries of the
-        step; and the whole run of an asset of your own: what comes after it in a range is not stored.
+        It is called for each partition, also in a run of a range and for assets of your own, and not for what was
+        skipped or failed; again when a retry or a re-execution hands the output on: make it idempotent. What it raises
+        fails the partition of a step, in the ledger too, after the retries of the step; and the whole run of an asset
+        of your own: what comes after it in a range is not stored.
 
         Args:
             context: The context of the op.
