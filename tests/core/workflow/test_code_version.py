@@ -158,9 +158,9 @@ def test_what_a_decorator_has_changed_has_a_version(tmp_path):
     (tmp_path / "decorated_flows.py").write_text(CHANGED_BY_A_DECORATOR)
     code = "from decorated_flows import flow; print(flow['tell'].code_version)"
     how = {"cwd": tmp_path, "capture_output": True, "text": True, "check": True}
+    env = {**os.environ, "PYTHONPYCACHEPREFIX": "kept", "PYTHONDONTWRITEBYTECODE": ""}
     first, again = (
-        subprocess.run([sys.executable, *options, "-c", code], env={**os.environ, "PYTHONPYCACHEPREFIX": "kept"}, **how)
-        for options in ([], ["-W", "error"])
+        subprocess.run([sys.executable, *options, "-c", code], env=env, **how) for options in ([], ["-W", "error"])
     )
     assert re.fullmatch("[0-9a-f]{12}\n", first.stdout)
     assert (again.stdout, again.stderr) == (first.stdout, "")

@@ -171,6 +171,16 @@ def test_names_that_cannot_be_are_refused_when_declared(inputs, function, words)
         flow.step(name="total", inputs=inputs)(function)
 
 
+@pytest.mark.parametrize("declared", [None, "other"])
+def test_an_input_as_a_default_is_refused(declared):
+    """The function would get the declaration, and not what it reads."""
+    flow = daily("nav")
+    yesterday = flow.output("value").previous()
+    inputs = {declared: yesterday} if declared else None
+    with pytest.raises(WorkflowError, match=r"of 'navs', and would get that .* as \(ctx, \*, navs\)"):
+        flow.step(name="total", inputs=inputs)(lambda ctx, navs=yesterday, *, other=None: None)
+
+
 @pytest.mark.parametrize("n", [0, -1, True, 2.5, "20"])
 def test_a_look_back_is_a_number_of_dates(n):
     """Anything else is refused where it is written."""

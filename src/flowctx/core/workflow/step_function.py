@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from flowctx.core.errors import WorkflowError
+from flowctx.core.workflow.inputs import Input
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 #: Annotations that a configuration, which is a dict, can never meet.
@@ -100,6 +101,12 @@ def _check_first(
 def _check_inputs(signature: inspect.Signature, inputs: Collection[str], step: str) -> None:
     """Refuse inputs that the function does not take by name, or that would take the place of the context."""
     parameters = signature.parameters
+    for name, default in ((name, one.default) for name, one in parameters.items()):
+        if isinstance(default, Input) and name not in inputs:
+            raise WorkflowError(
+                f"step {step!r} has {default!r} as the default of {name!r}, and would get that in place of "
+                f"what it reads; declare it with inputs={{{name!r}: …}}, and write the function as (ctx, *, {name})"
+            )
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name in inputs:
         parameter = parameters.get(name)
