@@ -10,12 +10,12 @@ from airflow.api.common.mark_tasks import set_dag_run_state_to_failed, set_dag_r
 from airflow.api_fastapi.core_api.datamodels.tasks import TaskResponse
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance, clear_task_instances
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG, TaskGroup, task
 from airflow.utils.session import create_session
 
 from adapters.airflow_names import DagSerialization
 from flowctx import PartitionKey, PartitionScheme, StepResult, Workflow
-from flowctx.airflow import StepOperator, _compat, recording, workflow_dag
+from flowctx.airflow import StepOperator, _compat, endings, recording, workflow_dag
 from flowctx.airflow.outputs import instance_states
 from flowctx.airflow.running import _to_the_end, run_dag
 from flowctx.backfill.airflow_tasks import never_ran, tasks_by_id
@@ -140,6 +140,45 @@ def test_a_step_that_could_not_run_fails_its_run_with_an_ordinary_clean_up(ledge
     why = "step 'publish': it did not run, because a task before it failed"
     found = ledger.list_runs(workflow="cut_short")
     assert [(run.status, run.error) for run in found] == [(RunStatus.FAILED, why)] * 2
+
+
+def test_an_ordinary_task_that_is_named_as_a_step_does_not_fail_its_run(ledger):
+    """It is in a group; the step itself is left out by a branch."""
+    flow = Workflow("named_twice")
+    flow.step("load")(lambda ctx: None)
+    flow.step("publish")(lambda ctx: None)
+    dag = workflow_dag(flow)
+    with dag:
+
+        @task.branch
+        def choose():
+            return None
+
+        @task(trigger_rule="all_done")
+        def clean(): ...
+
+        with TaskGroup("archive"):
+
+            @task
+            def publish():
+                raise ValueError("the archive is full")
+
+            archived = publish()
+        dag.get_task("load") >> choose() >> dag.get_task("publish") >> clean()
+        archived >> dag.get_task("clean")
+    found = ledger.get_run(run_dag(dag).run_id)
+    assert found.status is RunStatus.PARTIAL
+
+
+def test_the_end_of_a_run_leaves_alone_the_session_of_whoever_tells(ledger):
+    """``run_dag`` tells in the middle of its own."""
+    flow = Workflow("in_between")
+    flow.step("load")(lambda ctx: None)
+    done = run_dag(workflow_dag(flow))
+    with create_session() as session:
+        dag_run = session.query(DagRun).filter_by(run_id=done.run_id).one()
+        assert endings._undone(ledger.get_run(done.run_id)) == {}
+        assert dag_run in session
 
 
 def mapped_over_nothing(name):

@@ -223,11 +223,11 @@ def _client(make: Any, dag: DAG | None = None) -> Any:
     return _CLIENT[1]
 
 
-def open_session() -> Any:
-    """Return a context manager for a session of the database."""
+def open_session(*, scoped: bool = True) -> Any:
+    """Return a context manager for a session of the database: that of the thread, or one of its own."""
     from airflow.utils.session import create_session
 
-    return create_session()
+    return create_session(scoped=scoped)
 
 
 def runs_without_partition(dag_id: str) -> list[Any]:

@@ -7,6 +7,7 @@ import os
 import queue
 import threading
 import time
+from collections import Counter
 from typing import Any, Final, NamedTuple
 
 from airflow.listeners import hookimpl
@@ -79,14 +80,16 @@ def _undone(run: RunRecord) -> dict[str, str]:
 
     engine = engine_of(run.context)
     try:
-        with open_session() as session:
+        with open_session(scoped=False) as session:  # the one who tells may be amid its own
             found = session.query(TaskInstance.task_id, TaskInstance.state).filter_by(
                 dag_id=engine["dag_id"], run_id=run.run_id, map_index=engine.get("map_index", -1)
             )
-            states = {task_id.rpartition(".")[-1]: str(state) for task_id, state in found}
+            named = [(task_id.rpartition(".")[-1], str(state)) for task_id, state in found]
     except Exception as exc:  # noqa: BLE001  # that it is over is to be recorded all the same
         logger.warning("which steps of run %s could not run is not known: %s", run.run_id, error_text(exc))
         return {}
+    count = Counter(name for name, _ in named)
+    states = {name: state for name, state in named if count[name] == 1}  # else an ordinary task is named so, too
     whys = {step: UNRECORDED.get(states.get(step, "")) for step in run.steps}
     return {step: why for step, why in whys.items() if why is not None}
 
