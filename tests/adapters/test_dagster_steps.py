@@ -1,6 +1,7 @@
 """How the outcomes of steps look in Dagster: skips, failures, retries, checks, metadata, ranges."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 
 import dagster as dg
@@ -8,7 +9,8 @@ import pytest
 
 from adapters.dagster_support import Bench
 from flowctx import Daily, PartitionScheme, QualityMetrics, StepResult, Workflow, WorkflowContext
-from flowctx.dagster import partitions_def, workflow_contexts
+from flowctx.core.data.plain import freeze
+from flowctx.dagster import WorkflowIOManager, partitions_def, workflow_contexts
 from flowctx.dagster._versions import DAGSTER
 from flowctx.examples.prices import prices
 
@@ -266,3 +268,26 @@ def test_a_range_of_dates_and_symbols(tmp_path):
         assert {check.partition for check in checks} == {f"2012-10-26|{symbol}" for symbol in ("GOOG", "IBM", "MSFT")}
     else:
         assert [check.metadata["partitions"].value for check in checks] == [3]
+
+
+class Doubling(WorkflowIOManager):
+    """Hands on the output of one step with another number."""
+
+    def handle_output(self, context, obj):
+        """Change it."""
+        if context.asset_key.path[-1] == "one":
+            obj = replace(obj, envelope=replace(obj.envelope, output=freeze({"n": 2})))
+        super().handle_output(context, obj)
+
+
+def test_a_change_in_handle_output_is_not_dropped_in_silence(tmp_path):
+    """Steps store without it, and whoever changes their output there is told so; of what is left alone, nobody is."""
+    flow = Workflow("flow")
+    flow.step("one")(lambda ctx: {"n": 1})
+    flow.step("two")(lambda ctx: {"n": ctx.get_output("one", "n")})
+    bench = Bench(flow, tmp_path)
+    bench.outputs = Doubling(base_path=str(tmp_path))
+    done = bench.run(tags={"flowctx/as_of_date": "2012-10-26"})
+    told = [text for text in texts(bench, done) if "is dropped" in text]
+    assert (len(told), "flow/one is stored as its step made it" in told[0]) == (1, True)
+    assert bench.outputs.output("flow/two") == {"n": 1}

@@ -140,6 +140,14 @@ class OutputStore:
         _replace(path.parent / _LATEST, msgspec.json.encode({"capture_id": capture.capture_id}))
         return str(path)
 
+    def holds(self, capture: StoredOutput) -> bool:
+        """Return whether a capture is stored just so."""
+        try:
+            found: bool = self.path(capture).read_bytes() == msgspec.json.encode(capture.to_payload())
+        except FileNotFoundError:
+            return False
+        return found
+
     def path(self, capture: StoredOutput) -> Any:
         """Return where a capture is stored."""
         return self.folder(capture.asset_path, capture.key) / _file_name(capture.capture_id)

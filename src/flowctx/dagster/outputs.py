@@ -96,6 +96,12 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
             return
         outputs = self.storage.outputs
         if isinstance(obj, StoredOutput):
+            if type(self).handle_output is not WorkflowIOManager.handle_output and not outputs.holds(obj):
+                named = output_name(obj.asset_path, obj.key)
+                context.log.warning(
+                    f"{named} is stored as its step made it, and what handle_output() of {type(self).__name__} has "
+                    "changed is dropped; change it in the step"
+                )
             context.add_output_metadata({"path": dg.MetadataValue.path(str(outputs.path(obj)))})
             return
         step = step_context(context)
