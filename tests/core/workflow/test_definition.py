@@ -189,6 +189,13 @@ def test_a_wrong_partition_is_refused(given, error, message):
         Workflow("flow", partitions=SCHEME).partition_key(given)
 
 
+@pytest.mark.parametrize("partitions", [Daily(start="2026-01-05"), {"date": Daily(start="2026-01-05")}, ["A", "B"]])
+def test_partitions_are_a_scheme(partitions):
+    """Its dimensions have names."""
+    with pytest.raises(WorkflowError, match="name its dimensions, as in PartitionScheme"):
+        Workflow("flow", partitions=partitions)
+
+
 def test_an_unpartitioned_workflow_takes_any_key_or_none():
     """Its runs may still say which partition they are about."""
     flow = Workflow("flow")

@@ -64,7 +64,10 @@ class Workflow:
     ) -> None:
         self.name = check_name(name, "workflow")
         if partitions is not None and not isinstance(partitions, PartitionScheme):
-            raise WorkflowError(f"partitions= of workflow {name!r} must be a PartitionScheme, not {partitions!r}")
+            raise WorkflowError(
+                f"partitions= of workflow {name!r} must be a PartitionScheme, not {partitions!r}; name its dimensions, "
+                "as in PartitionScheme(date=Daily(...), fund=['A', 'B'])"
+            )
         if not isinstance(extra_params, bool):
             raise WorkflowError(f"extra_params={extra_params!r} of workflow {name!r} must be True or False")
         self.partitions = partitions
