@@ -158,7 +158,7 @@ def test_a_batch_of_several_is_launched_with_all_of_them(ledger: Ledger) -> None
 
 
 def test_plans_that_are_no_batch_are_refused(ledger: Ledger) -> None:
-    """None, one twice, and two ids."""
+    """None, one twice, two ids, and a first one that is in no plan."""
     plan = Backfill(nav, JANUARY, "b", ledger=ledger)
     for plans, words in (
         ([], "needs a workflow"),
@@ -167,6 +167,8 @@ def test_plans_that_are_no_batch_are_refused(ledger: Ledger) -> None:
     ):
         with pytest.raises(BatchError, match=words):
             JointBackfill(plans)
+    with pytest.raises(BatchError, match="first='desk' is none of the workflows nav; name one of them"):
+        JointBackfill([plan], first=desk)
     with pytest.raises(BatchError, match="none of the workflows nav has a step 'nothing'"):
         JointBackfill([plan]).launch(LocalLauncher(ledger, 1), from_step="nothing")
 

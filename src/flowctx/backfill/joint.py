@@ -40,7 +40,7 @@ class JointBackfill:
         first: The workflow that the record of a new batch begins with; by default the one that is read first.
 
     Raises:
-        BatchError: There is none, one workflow stands twice, or they are of several batches.
+        BatchError: There is none, one workflow stands twice, ``first`` is of no plan, or they are of several batches.
         WorkflowError: The workflows wait for each other.
 
     Example:
@@ -67,6 +67,8 @@ class JointBackfill:
         for name in names:
             if names.count(name) > 1:
                 raise BatchError(f"workflow {name!r} stands twice in the batch; name each once")
+        if first is not None and check_workflow(first).name not in names:
+            raise BatchError(f"first={first.name!r} is none of the workflows {', '.join(names)}; name one of them")
         if len({plan.batch_id for plan in plans}) > 1 or len({id(plan.ledger) for plan in plans}) > 1:
             raise BatchError(
                 "the workflows of a batch have one batch id and one ledger; pass the same to each Backfill"
