@@ -59,11 +59,12 @@ def test_until_neither_cuts_nor_adds_to_a_batch(url: str) -> None:
     cut = flowctx(url, *fill, "--until", "2012-01-02")
     assert cut.exit_code == 2
     assert "batch 'b' has 9 partitions (date=2012-01-02..2012-01-04), of which until='2012-01-02'" in cut.stderr
-    assert "leaves out 6; leave it out (--until), or take another id" in cut.stderr
-    for options in ([], ["--extend"]):
+    assert "leaves out 6; run it without until= (--until), or take another id" in cut.stderr
+    for options, how in (([], " and say extend=True (--extend)"), (["--extend"], "")):
         more = flowctx(url, *fill, "--until", "2012-01-06", *options)
         assert more.exit_code == 2
         assert "until='2012-01-06' only leaves dates out, and adds none to batch 'b'" in more.stderr
+        assert more.stderr.endswith(f"run it without until= (--until), or select what to add (--select){how}\n")
 
 
 def test_until_of_a_weekend_goes_on(url: str) -> None:

@@ -78,15 +78,17 @@ def _refuse_until(
         if left_out := len(some) - len(some.up_to(until)):
             raise BatchError(
                 f"batch {batch_id!r} has {amount(len(some), 'partition')} ({brief(str(some), 80)}), of which "
-                f"until={str(until)!r} leaves out {left_out:,}; leave it out (--until), or take another id"
+                f"until={str(until)!r} leaves out {left_out:,}; run it without until= (--until), or take "
+                "another id"
             )
     last = max(filter(None, (some.last_date() for _, some in own)))
     due = [scheme.due_keys(datetime.now(UTC)).up_to(until) for scheme, _ in own]
     if extend or any(some - some.up_to(last) for some in due):
         has = brief("; ".join(str(some) for _, some in own), 80)
+        add = "select what to add (--select)" + ("" if extend else " and say extend=True (--extend)")
         raise BatchError(
-            f"until={str(until)!r} only leaves dates out, and adds none to batch {batch_id!r}, which has {has}; leave "
-            "it out (--until), or select what to add (--select) and say extend=True (--extend)"
+            f"until={str(until)!r} only leaves dates out, and adds none to batch {batch_id!r}, which has {has}; run it "
+            f"without until= (--until), or {add}"
         )
 
 
