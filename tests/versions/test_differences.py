@@ -34,6 +34,7 @@ from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import FakeClock
 from flowctx.versions import diff_replay, render_html
 from flowctx.versions.changes import Tolerance, changes
+from flowctx.versions.page_of_versions import Comparison
 from flowctx.versions.shown import lines, step_lines, to_data
 
 FIRST, SECOND = VersionChoice(batch_id="b1"), VersionChoice(batch_id="b2")
@@ -392,3 +393,17 @@ def test_a_version_that_is_written_over_meanwhile_is_not_compared(ledger, monkey
     monkeypatch.setattr(ledger, "digests_of", written_over)
     with pytest.raises(VersionGone, match="written over while it was read; read it again"):
         diff(flow, FIRST, SECOND, ledger=ledger)
+
+
+def test_a_version_that_is_only_asked_for_its_columns_may_be_written_over(ledger, monkeypatch):
+    """What was compared by then stands: it was equal."""
+    for batch in ("b1", "b2"):
+        run(flow, partition="T1", batch_id=batch, run_id=batch, ledger=ledger)
+    check = Comparison.check
+
+    def written_over(comparison, *choices):
+        resume("b2", flow, from_step="rows", params={"v": [1.0, 3.0]}, ledger=ledger)
+        check(comparison, *choices)
+
+    monkeypatch.setattr(Comparison, "check", written_over)
+    assert not diff(flow, FIRST, SECOND, key="k", ledger=ledger)

@@ -93,6 +93,8 @@ class Comparison:
         try:
             [one] = recorded_outputs(self.ledger, self.workflow, step, [version])
             output = load_output(one, artifact_store(self.ledger))
+        except VersionGone:  # what was compared stands
+            return
         except ArtifactError as exc:
             lost(exc)
             return
