@@ -155,7 +155,8 @@ def test_what_status_advises_of_a_batch_that_was_added_to_goes_on_with_it(chain,
     command = line.partition(": flowctx ")[2].partition(" (")[0].split()
     assert command[1] == "chained:total"
     source = [word.replace("total", "double") for word in command]
-    assert "made by --stale for total, which double does not read; name that" in chain(*source, exit_code=2)
+    refused = chain(*source, exit_code=2)
+    assert "made by --stale for total, and not for double; name that workflow: chained:total" in refused
     assert chain(*command, "--workers", "1", "--json")["ended"] == {"ok": 2}
 
 
@@ -169,6 +170,30 @@ def test_what_a_batch_has_mended_and_is_stale_again_is_told(chain):
         assert "1 partition of double is done in batch 'mend', and stale again; take another id to mend that" in told
     assert "stale again" not in chain("backfill", "chained:double", "--batch", "other", *mend[4:])
     assert chain("stale", "chained:double", "--json") == []
+
+
+def test_each_workflow_of_a_batch_that_is_stale_again_is_told(chain):
+    """Of what is read, too, since nothing of the batch is made again."""
+    mend = ("backfill", "chained:total", "--batch", "mend", "--stale", "--workers", "1")
+    chain(*mend)
+    chain("run", "chained:source", "--partition", "2026-01-06", "-p", "price=7", "--batch", "later")
+    for more in ((), ("--extend", "--dry-run")):
+        told = chain(*mend, *more)
+        for name in ("total", "double"):
+            assert f"1 partition of {name} is done in batch 'mend', and stale again; take another id" in told
+
+
+def test_a_batch_whose_source_is_read_no_more_is_refused_by_its_name(chain):
+    """The workflow that it was made for is the right one, and the batch cannot go on."""
+    mend = ("backfill", "chained:total", "--batch", "mend", "--stale", "--workers", "1")
+    chain(*mend)
+    sys.modules.pop("chained")
+    alone = SOURCE.replace('inputs={"days": double.output("twice")}', "").replace("ctx, *, days", "ctx, days=None")
+    (chain.folder / "chained.py").write_text(alone)
+    refused = chain(*mend, exit_code=2)
+    assert refused == (
+        "Error: batch 'mend' has partitions of double, which total does not read; take another id for what is stale\n"
+    )
 
 
 def test_a_batch_of_what_is_stale_goes_on_after_flowctx_has_changed(chain, monkeypatch):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flowctx.backfill import Backfill
+from flowctx.backfill.belonging import outcomes_of
 from flowctx.backfill.call import kept_params
 from flowctx.backfill.joint import JointBackfill
 from flowctx.backfill.plan import ParamsOf
@@ -23,9 +25,6 @@ from flowctx.core.workflow.definition import Workflow
 
 if TYPE_CHECKING:
     from flowctx.versions.staleness import StalePartition
-
-#: So many outcomes are asked for at a time.
-_PAGE = 500
 
 
 def plan_of(
@@ -133,10 +132,16 @@ def _refuse_source(workflow: Workflow, known: BatchRecord) -> None:
     from flowctx.versions.mending import workflows_read
 
     there = workflows_read(workflow)
-    if others := [one for one in known.by_workflow() if one.workflow not in there]:
+    others = [name for name in known.workflows if name not in there]
+    if others and workflow.name == known.workflow:
         raise CommandError(
-            f"batch {known.batch_id!r} was made by --stale for {others[0].workflow}, which {workflow.name} does not "
-            f"read; name that workflow: {others[0].import_path or 'MODULE:NAME'}"
+            f"batch {known.batch_id!r} has partitions of {others[0]}, which {workflow.name} does not read; "
+            "take another id for what is stale"
+        )
+    if others:
+        raise CommandError(
+            f"batch {known.batch_id!r} was made by --stale for {known.workflow}, and not for {workflow.name}; "
+            f"name that workflow: {known.import_path or 'MODULE:NAME'}"
         )
 
 
@@ -166,24 +171,20 @@ def _chain_of(
             every = selection is None and until is None
             left_out = None if every else of_batch[workflow] - selected(scheme_of(workflow), selection, until)
             _tell_apart(workflow, of_batch[workflow], found, left_out, known.batch_id)
-        if workflow in of_batch:
-            _tell_done(workflow, of_batch[workflow], found, known.batch_id, ledger)
+        for one, own in of_batch.items():
+            again = found if one is workflow else stale(one, own, ledger=ledger)
+            _tell_done(replace(known, workflow=one.name), own, again, ledger)
         chain = of_batch | {one: of_batch[one] | some if one in of_batch else some for one, some in chain.items()}
     return chain
 
 
-def _tell_done(
-    workflow: Workflow, own: Selection, found: Sequence[StalePartition], batch_id: str, ledger: Ledger
-) -> None:
-    """Say how many partitions are stale that a batch has made already: it does not make them again."""
+def _tell_done(batch: BatchRecord, own: Selection, found: Sequence[StalePartition], ledger: Ledger) -> None:
+    """Say how many partitions are stale that a batch of one workflow has made: it does not make them again."""
     texts = [str(one.partition) for one in found if one.partition in own]
-    done = 0
-    for at in range(0, len(texts), _PAGE):
-        outcomes = ledger.batches.iter_outcomes(batch_id, texts[at : at + _PAGE], workflow=workflow.name)
-        done += sum(run.state.done for run in outcomes)
+    done = sum(run.state.done for run in outcomes_of(ledger.batches, batch, texts))
     if done:
-        count = f"{amount(done, 'partition')} of {workflow.name} {'is' if done == 1 else 'are'}"
-        echo(f"{count} done in batch {batch_id!r}, and stale again; take another id to mend that", err=True)
+        count = f"{amount(done, 'partition')} of {batch.workflow} {'is' if done == 1 else 'are'}"
+        echo(f"{count} done in batch {batch.batch_id!r}, and stale again; take another id to mend that", err=True)
 
 
 def _tell_apart(
