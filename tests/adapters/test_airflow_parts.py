@@ -16,6 +16,7 @@ from airflow.utils.session import create_session
 from adapters.airflow_names import DagSerialization
 from flowctx import PartitionKey, PartitionScheme, StepResult, Workflow
 from flowctx.airflow import StepOperator, _compat, endings, recording, workflow_dag
+from flowctx.airflow.endings import end_of_dag_run, record_end
 from flowctx.airflow.outputs import instance_states
 from flowctx.airflow.running import _to_the_end, run_dag
 from flowctx.backfill.airflow_tasks import never_ran, tasks_by_id
@@ -140,6 +141,39 @@ def test_a_step_that_could_not_run_fails_its_run_with_an_ordinary_clean_up(ledge
     why = "step 'publish': it did not run, because a task before it failed"
     found = ledger.list_runs(workflow="cut_short")
     assert [(run.status, run.error) for run in found] == [(RunStatus.FAILED, why)] * 2
+
+
+@pytest.mark.parametrize("by_step", [True, False])
+def test_a_cleared_step_that_could_not_run_again_fails_its_run(ledger, by_step):
+    """What it made before the clear is not what the others made since, whether a step or an ordinary task cleans up."""
+    flow, broken = Workflow(f"cut_again_{by_step}"), []
+    flow.step("load")(lambda ctx: None)
+    flow.step("publish", after=[])(lambda ctx: None)
+    if by_step:
+        flow.step("clean", after=["load", "publish"], run_if="always")(lambda ctx: None)
+    dag = workflow_dag(flow)
+    with dag:
+
+        @task
+        def check():
+            if broken:
+                raise ValueError("the vendor is down")
+
+        if not by_step:
+
+            @task(trigger_rule="all_done")
+            def clean(): ...
+
+            [dag.get_task("load"), dag.get_task("publish")] >> clean()
+        check() >> dag.get_task("publish")
+    done = run_dag(dag, batch_id="b")
+    assert ledger.get_run(done.run_id).status is RunStatus.OK
+    broken.append(True)
+    change(dag, done.run_id, clear=["load", "check", "publish", "clean"])
+    record_end(end_of_dag_run(dag.dag_id, done.run_id, "success"))
+    found = ledger.get_run(done.run_id)
+    why = "step 'publish': it did not run, because a task before it failed"
+    assert (found.status, found.error) == (RunStatus.FAILED, why)
 
 
 def test_an_ordinary_task_that_is_named_as_a_step_does_not_fail_its_run(ledger):

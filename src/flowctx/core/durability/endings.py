@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from flowctx.core.durability.completeness import not_ended_text, not_recorded_text, status_when_over
+from flowctx.core.durability.completeness import not_ended_text, not_recorded_text, status_when_over, undone_steps
 from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.records import MOST_INSTANCES, RunRecord, RunStatus
 from flowctx.core.durability.resumption import failure_of
@@ -73,7 +73,7 @@ def end_run(
         run: The run, as it was read.
         status: What the engine calls it.
         error: What the engine says of it.
-        undone: As for :func:`end_engine_run`; asked where the engine is content, and steps are not recorded.
+        undone: As for :func:`end_engine_run`; asked where the engine is content.
 
     Returns:
         How it ended; ``None`` if it had ended already, or has gone on since.
@@ -94,7 +94,7 @@ def end_run(
         error = failure_of(record.step, record.error)
     elif found is RunStatus.FAILED and error and (more := not_ended_text(left, skipped=skipped)):
         error = f"{error}; {more}"
-    elif found is RunStatus.PARTIAL and (whys := {n: why for n, why in undone(run).items() if n in left}):
+    elif found in (RunStatus.OK, RunStatus.PARTIAL) and (whys := undone_steps(ledger, run, undone(run), statuses)):
         found, error = RunStatus.FAILED, failure_of(*next(iter(whys.items())))
     elif found is RunStatus.PARTIAL and not run.is_part:
         error = error or not_recorded_text(left, skipped=skipped)

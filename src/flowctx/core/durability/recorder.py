@@ -40,6 +40,7 @@ from flowctx.core.durability.completeness import (
     not_recorded_text,
     status_when_over,
     steps_of_capture,
+    undone_steps,
     unrecorded_steps,
 )
 from flowctx.core.durability.leases import LEASES
@@ -313,6 +314,11 @@ class Recorder:
                 return
         if status is RunStatus.RUNNING or self._goes_on(status, step, statuses):
             return
+        if self.asked_again and status in (RunStatus.OK, RunStatus.PARTIAL):
+            undone = undone_steps(self.ledger, self.run, self._over() or {}, statuses)
+            if undone:
+                self.finish(RunStatus.FAILED, failure_of(*next(iter(undone.items()))))
+                return
         if status is RunStatus.PARTIAL:
             self._finish_with_other_runs(statuses)
         else:
