@@ -19,9 +19,9 @@ def record_part(ledger: Ledger, engine: str) -> None:
     ledger.finish(run, RunStatus.PARTIAL)
 
 
-def record_failure(ledger: Ledger, engine: str, run_id: str, *, died: bool = False) -> None:
+def record_failure(ledger: Ledger, engine: str, run_id: str, *, tier: str = "T2", died: bool = False) -> None:
     """Record that a step of a run of the batch ``b`` failed, or died, after the one before it was complete."""
-    ids = {"batch_id": "b", "partition": flow.partition_key("2012-01-02|T2"), "scheme": flow.partitions}
+    ids = {"batch_id": "b", "partition": flow.partition_key(f"2012-01-02|{tier}"), "scheme": flow.partitions}
     ctx = begin("filled", run_id=run_id, metadata={"engine": {"name": engine}}, params=flow.params, **ids)
     run = ledger.begin(RunRecord(workflow="filled", context=ctx, steps=tuple(flow.steps)))
     statuses = {"load": StepStatus.OK} if died else {"load": StepStatus.OK, "check": StepStatus.FAILED}

@@ -128,6 +128,18 @@ def test_a_failure_of_an_earlier_launch_is_not_that_of_this_one(dagster: Dagster
     assert list(dagster.runs) == ["run-0", "run-1"]
 
 
+def test_an_earlier_failure_is_not_the_run_of_a_lost_answer(dagster: Dagster, ledger: Ledger) -> None:
+    """Also of a partition that comes after those for which a killed launcher may have asked."""
+    some = Backfill(flow, f"{SOME},tier=T1|T2", "b", ledger=ledger)
+    dagster.status = "FAILURE"
+    assert some.launch(DagsterLauncher(dagster.url)).failed == 2
+    for tier in ("T1", "T2"):
+        record_failure(ledger, "local", f"run-{tier}", tier=tier)
+    dagster.status, dagster.troubles = "SUCCESS", [("launchRun(", "none"), ("launchRun(", 503)]
+    done = some.launch(DagsterLauncher(dagster.url, max_active=1), retry_failed=True)
+    assert (done.ended, len(dagster.runs)) == ({PartitionState.OK: 2}, 4)
+
+
 def test_complete_steps_of_a_run_that_was_deleted_do_not_run_again(dagster: Dagster, ledger: Ledger) -> None:
     """The retry of a run that is gone from Dagster goes on with what the ledger has."""
     record_failure(ledger, "dagster", "gone")

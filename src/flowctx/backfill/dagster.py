@@ -194,7 +194,9 @@ class DagsterLauncher(PollingLauncher):
                 break
             except EngineUnavailable:
                 found = self._started(job)  # waits until it is back
-                if found is not None and found["runId"] not in known:
+                if found is None or found["runId"] in known:
+                    continue  # a failure may be older than this call, too, if any run was known
+                if job.before is None or found["status"] == "SUCCESS" or self._is_of_this_launch(job, found):
                     return self._launched(job, found["runId"])
         if answer["__typename"] == "LaunchRunSuccess":
             return self._launched(job, answer["run"]["runId"], before.attempt + 1 if before else 1)
