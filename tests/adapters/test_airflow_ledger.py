@@ -17,6 +17,7 @@ from flowctx import (
     BatchStatus,
     ContextError,
     ErrorCategory,
+    LedgerUnavailable,
     PartitionScheme,
     RetryPolicy,
     StepResult,
@@ -425,6 +426,27 @@ def test_two_dags_may_make_one_run(ledger):
             StepOperator(step=flow[name], workflow=flow)
         run_dag(dag, run_id="one", params={"cursor": 1})
     assert ledger.get_run("one").status is RunStatus.OK
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_ledger_that_goes_away_as_a_run_goes_on_stops_strict_steps_alone(ledger, monkeypatch, strict):
+    """Of which DAG the run was in its earlier attempts is not known then."""
+    flow = Workflow(f"goes_away_{strict}")
+    flow.step("fetch")(lambda ctx: {"n": 1})
+    flow.step("load", after=[])(lambda ctx: {"n": 2})
+    run_parts = {}
+    for step in flow.steps:
+        with DAG(f"goes_away_{strict}_{step}") as run_parts[step]:
+            StepOperator(step=flow[step], workflow=flow)
+    run_dag(run_parts["fetch"], run_id="eod").raise_for_failure()
+    resume("eod", flow, ledger=ledger).raise_for_failure()
+
+    def away(*args):
+        raise LedgerUnavailable("the ledger is away")
+
+    monkeypatch.setattr(type(ledger), "context", away)
+    monkeypatch.setenv("FLOWCTX_LEDGER_MODE", "strict" if strict else "lenient")
+    assert (run_dag(run_parts["load"], run_id="eod")["load"].status == "failed") is strict
 
 
 def test_a_ledger_that_is_away_stops_a_strict_run(tmp_path, monkeypatch):

@@ -48,7 +48,7 @@ from flowctx.core.durability.run_ledgers import run_ledger
 from flowctx.core.durability.run_plan import plan_run
 from flowctx.core.durability.step_attempt import StepAttempt
 from flowctx.core.durability.takeover import begin_or_take_over
-from flowctx.core.errors import ContextError, Superseded, WorkflowError
+from flowctx.core.errors import ContextError, LedgerError, Superseded, WorkflowError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.execution.execute import Outcome
@@ -95,7 +95,6 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
     """Return what Airflow knows of this attempt at a step."""
     task, ti = context["task"], context["ti"]
     store = store_of_runs()
-
     opened: list[Recorder] = []
 
     def open_recorder() -> Recorder:
@@ -213,8 +212,14 @@ def _refuse_another_dag(ledger: Ledger, known: RunRecord | None, context: Any) -
     if known is None:
         return
     ti, dag_id = context["ti"], context["task"].dag_id
-    attempts = [known.context, *(ledger.context(known.key, number) for number in range(1, known.attempt))]
-    others = {other: None for ctx in attempts for other in dag_ids_of(ctx) if other != dag_id}
+    try:
+        earlier = [ledger.context(known.key, number) for number in range(1, known.attempt)]
+    except LedgerError as exc:
+        if strict_from_env():
+            raise
+        logger.warning("whose run %s was before is not known: %s", known.run_id, exc)
+        earlier = []
+    others = {other: None for ctx in (known.context, *earlier) for other in dag_ids_of(ctx) if other != dag_id}
     states = {o: ti.get_task_states(dag_id=o, task_ids=[ti.task_id], run_ids=[known.run_id]) for o in others}
     other = next((other for other, found in states.items() if any(found.values())), None)
     if other is None:
@@ -351,10 +356,7 @@ def _sorted_tasks(tasks: Mapping[str, Any]) -> list[Any]:
 
 
 def _failed_when_over(ti: Any, tasks: Mapping[str, Any]) -> dict[str, str] | None:
-    """Return the steps that failed without a record, and why, if Airflow has no more to do for the run, else ``None``.
-
-    Somebody may have marked a task instead of running it, its process has died, or an ordinary task before it failed.
-    """
+    """Return the steps that failed without a record, and why, if Airflow has no more to do for it, else ``None``."""
     found = instance_states(ti, list(tasks))
     states = {at: found.get(instance_key(ti, at)) for at in tasks if at != ti.task_id}
     if not all(state in _ENDED for state in states.values()):
@@ -364,10 +366,7 @@ def _failed_when_over(ti: Any, tasks: Mapping[str, Any]) -> dict[str, str] | Non
 
 
 def _is_to_begin(ti: Any, tasks: Mapping[str, Any], recorder: Recorder) -> bool:
-    """Return whether another of some tasks is yet to run, such as one that was cleared with this one.
-
-    One that is under way has recorded nothing since this one began: what there is of it is from before.
-    """
+    """Return whether another of some tasks, as one cleared with this one, is yet to run and to record what it does."""
     found = instance_states(ti, list(tasks))
     states = {at: found[key] for at in tasks if at != ti.task_id and (key := instance_key(ti, at)) in found}
     if any(state in _NOT_BEGUN for state in states.values()):
