@@ -169,7 +169,7 @@ def run_context(
         params = dict(workflow.params_with(params, known=known))
     before = None
     if takes_over and flow is not None and request.resume_from is not None:
-        from flowctx.airflow.continued import run_taken_over
+        from flowctx.airflow.taken_over import run_taken_over
 
         before = run_taken_over(flow, run, partition, request, params=params, new_params=conf)
     usual = workflow.name if workflow is not None else dag.dag_id

@@ -10,8 +10,8 @@ from typing import Any
 
 import dagster as dg
 
-from flowctx.core.durability.continued import TakenOver, is_recorded, taken_over
 from flowctx.core.durability.ledger import RunLedger
+from flowctx.core.durability.taken_over import TakenOver, is_recorded, taken_over
 from flowctx.core.errors import ContextError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme

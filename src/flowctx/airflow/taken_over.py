@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from flowctx.airflow.recording import ledger
-from flowctx.core.durability.continued import TakenOver, taken_over
 from flowctx.core.durability.run_ledgers import run_ledger
+from flowctx.core.durability.taken_over import TakenOver, taken_over
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_request import RunRequest
@@ -23,7 +23,7 @@ def run_taken_over(
     params: Mapping[str, Any],
     new_params: Collection[str],
 ) -> TakenOver | None:
-    """Return what Airflow's run takes over, if a ledger is named; see :func:`~.core.durability.continued.taken_over`.
+    """Return what Airflow's run takes over, if a ledger is named; see :func:`~.core.durability.taken_over.taken_over`.
 
     Raises:
         UnknownRun: The ledger remembers no run ``resume_from``.

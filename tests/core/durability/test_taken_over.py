@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from flowctx import Daily, PartitionScheme, StepResult, UnknownRun, Workflow, run
-from flowctx.core.durability.continued import taken_over
+from flowctx.core.durability.taken_over import taken_over
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.run_request import RunRequest
 from flowctx.ledger import open_ledger
