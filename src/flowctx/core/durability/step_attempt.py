@@ -245,8 +245,8 @@ class StepAttempt:
             self.keep(made)
         except Exception as exc:  # noqa: BLE001  # storage, or code of the user's
             what = "its output" if status is StepStatus.OK else f"that it was {status}"
-            error_of = f"{what} could not be stored: {error_text(exc)}"
-            result = StepResult.fail(error_of, category=categorize(exc), quality=made.outcome.result.quality)
+            why = f"{what} could not be stored: {error_text(exc)}"
+            result = StepResult.fail(why, category=categorize(exc), quality=made.outcome.result.quality)
             error = secretless(exc, frozenset())
             failed = self._ended(made.ctx, Outcome(result=result, exception=error, seconds=made.outcome.seconds))
             if self._retried(failed.outcome):

@@ -87,8 +87,8 @@ def taken_over(
     kept: Mapping[str, Any] = before.context.params
     if request.accept_changes:
         kept = params_now(workflow, before, ledger.steps(before.key), [n for n in params if n not in new_params])
-    given = {name: value for name, value in params.items() if name in new_params}
-    context = replace(before.context, params={**kept, **given}, checkpoint=None)
+    anew = {name: value for name, value in params.items() if name in new_params}
+    context = replace(before.context, params={**kept, **anew}, checkpoint=None)
     return TakenOver(context=context, of_partition=context.partition == partition)
 
 
