@@ -218,17 +218,17 @@ def test_a_run_has_its_parameters_also_where_conf_overrides_none(ledger, monkeyp
 def test_templates_have_the_parameters_of_a_run_also_where_conf_overrides_none(monkeypatch) -> None:
     """What a plain task of a workflow's DAG asks for, in a template or as it runs, is what its steps have."""
     monkeypatch.setenv("AIRFLOW__CORE__DAG_RUN_CONF_OVERRIDES_PARAMS", "False")
-    flow, told = Workflow("kept_beside", params={"limit": 3}), []
-    flow.step("load")(lambda ctx: told.append(ctx.params["limit"]))
+    flow, limits = Workflow("kept_beside", params={"limit": 3}), []
+    flow.step("load")(lambda ctx: limits.append(ctx.params["limit"]))
     with workflow_dag(flow) as dag:
 
         @task
         def beside(text):
-            told.extend([int(text), workflow_context().params["limit"]])
+            limits.extend([int(text), workflow_context().params["limit"]])
 
         dag.get_task("load") >> beside("{{ macros.flowctx.params.limit }}")
     run_dag(dag, params={"limit": 5}).raise_for_failure()
-    assert told == [5, 5, 5]
+    assert limits == [5, 5, 5]
 
 
 @pytest.mark.parametrize(

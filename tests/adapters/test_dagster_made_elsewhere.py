@@ -126,7 +126,7 @@ def test_a_capture_that_is_made_again_just_now_is_waited_for(ledger, tmp_path):
     bench, how = Bench(flow, tmp_path, own), {"key": "2012-10-26", "tags": {"batch_id": "a"}}
     first = bench.run(**how)
     assert resume(first.run_id, flow, from_step="one").status == "ok"
-    assert ["it is under way, and step 'two' is not done there; try again when it is" in told for told in errors] == [
+    assert ["it is under way, and step 'two' is not done there; try again when it is" in error for error in errors] == [
         True
     ]
 
@@ -152,8 +152,8 @@ def test_a_step_that_failed_when_it_was_made_again_has_no_output(way, ledger, tm
         run(flow, partition="2012-10-26", batch_id="a")
     for tags in ({"batch_id": "a"}, {}):
         (failed,) = bench.run("2012-10-26", tags=tags, selection=["own"]).get_step_failure_events()
-        told = failed.step_failure_data.error_display_string
-        assert "since it was stored: step 'two' failed there; make it again" in told
+        error = failed.step_failure_data.error_display_string
+        assert "since it was stored: step 'two' failed there; make it again" in error
     number[0] = 30
     assert bench.run(**how).success
     assert seen == [(10, 10), (30, 30)]

@@ -288,6 +288,6 @@ def test_a_change_in_handle_output_is_not_dropped_in_silence(tmp_path):
     bench = Bench(flow, tmp_path)
     bench.outputs = Doubling(base_path=str(tmp_path))
     done = bench.run(tags={"flowctx/as_of_date": "2012-10-26"})
-    told = [text for text in texts(bench, done) if "is dropped" in text]
-    assert (len(told), "flow/one is stored as its step made it" in told[0]) == (1, True)
+    warned = [text for text in texts(bench, done) if "is dropped" in text]
+    assert (len(warned), "flow/one is stored as its step made it" in warned[0]) == (1, True)
     assert bench.outputs.output("flow/two") == {"n": 1}

@@ -26,7 +26,7 @@ def broken():
     BROKEN[:] = [True]
 
 
-def about(ctx):
+def identity(ctx):
     """Return what a context says of the run."""
     return f"{ctx.as_of_date} {ctx.batch_id} {ctx.params['limit']}"
 
@@ -40,7 +40,7 @@ def taken(name, **how):
     def check(ctx, config):
         if BROKEN[0]:
             raise ValueError("down")
-        return {"ctx": about(ctx), "config": config.get("about"), "ids": [ctx.capture_id, ctx.idempotency_key]}
+        return {"ctx": identity(ctx), "config": config.get("about"), "ids": [ctx.capture_id, ctx.idempotency_key]}
 
     return flow
 
@@ -54,20 +54,20 @@ def first_run(flow, ledger, **how):
 
 def test_templates_and_tasks_of_airflow_see_what_a_step_sees(ledger):
     """Before any step has begun, beside the steps and in the configuration of one; what is given anew wins."""
-    flow, told = taken("told"), []
+    flow, rows = taken("told"), []
     with DAG("told_dag", schedule=None, params={"limit": 1}) as dag:
 
         @task
         def before():
-            told.append(about(airflow_context()))
+            rows.append(identity(airflow_context()))
 
         @task
         def after(text):
             ctx = airflow_context(workflow=flow)
-            told.extend([about(ctx), text, ctx.capture_id, ctx.idempotency_key, ctx.params["other"]])
+            rows.extend([identity(ctx), text, ctx.capture_id, ctx.idempotency_key, ctx.params["other"]])
 
         def beside(ctx, config):
-            return {"ctx": about(ctx), "config": config["about"], "own": ctx.idempotency_key}
+            return {"ctx": identity(ctx), "config": config["about"], "own": ctx.idempotency_key}
 
         steps = [StepOperator(step=flow["load"], workflow=flow)]
         steps.append(StepOperator(step=flow["check"], workflow=flow, config={"about": ABOUT}))
@@ -78,7 +78,7 @@ def test_templates_and_tasks_of_airflow_see_what_a_step_sees(ledger):
     same = "2026-01-09 B 2"
     ids = [failed.context.capture_id, failed.context.idempotency_key]
     assert done.context.get_output("check") == {"ctx": same, "config": same, "ids": ids}
-    assert told == [same, same, same, *ids, 3]
+    assert rows == [same, same, same, *ids, 3]
     own = done.context.get_output("beside")
     assert (own["ctx"], own["config"], own["own"] != ids[1]) == (same, same, True)
     [record] = ledger.steps(ledger.get_run(done.run_id, workflow="told").key, ["check"])
@@ -156,14 +156,14 @@ def test_an_operator_with_a_workflow_of_its_own_has_templates():
 
 def test_an_op_of_dagster_sees_what_a_step_sees(ledger, tmp_path):
     """An asset beside those of the workflow, given the workflow, is about what the run goes on with."""
-    flow, told = taken("told_there"), []
+    flow, rows = taken("told_there"), []
 
     @dg.asset
     def beside(context: dg.AssetExecutionContext) -> None:
         ctx = dagster_context(context, workflow=flow)
-        told.extend([about(ctx), ctx.capture_id, ctx.idempotency_key])
+        rows.extend([identity(ctx), ctx.capture_id, ctx.idempotency_key])
 
     failed = first_run(flow, ledger, as_of_date="2026-01-09")
     bench = Bench(flow, tmp_path, beside)
     assert bench.run(tags={"flowctx/resume_from": failed.run_id}).success
-    assert told == ["2026-01-09 B 2", failed.context.capture_id, failed.context.idempotency_key]
+    assert rows == ["2026-01-09 B 2", failed.context.capture_id, failed.context.idempotency_key]

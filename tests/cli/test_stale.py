@@ -166,8 +166,8 @@ def test_what_a_batch_has_mended_and_is_stale_again_is_told(chain):
     assert "stale again" not in chain(*mend) + chain(*mend)
     chain("run", "chained:source", "--partition", "2026-01-06", "-p", "price=7", "--batch", "later")
     for more in ((), ("--extend",), ("--extend", "--dry-run")):
-        told = chain(*mend, *more)
-        assert "1 partition of double is done in batch 'mend', and stale again; take another id to mend that" in told
+        printed = chain(*mend, *more)
+        assert "1 partition of double is done in batch 'mend', and stale again; take another id to mend that" in printed
     assert "stale again" not in chain("backfill", "chained:double", "--batch", "other", *mend[4:])
     assert chain("stale", "chained:double", "--json") == []
 
@@ -178,9 +178,9 @@ def test_each_workflow_of_a_batch_that_is_stale_again_is_told(chain):
     chain(*mend)
     chain("run", "chained:source", "--partition", "2026-01-06", "-p", "price=7", "--batch", "later")
     for more in ((), ("--extend", "--dry-run")):
-        told = chain(*mend, *more)
+        printed = chain(*mend, *more)
         for name in ("total", "double"):
-            assert f"1 partition of {name} is done in batch 'mend', and stale again; take another id" in told
+            assert f"1 partition of {name} is done in batch 'mend', and stale again; take another id" in printed
 
 
 def test_a_batch_whose_source_is_read_no_more_is_refused_by_its_name(chain):
