@@ -9,9 +9,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-if "AIRFLOW_HOME" not in os.environ:
+#: Each worker of pytest has one; it does not take the one that pytest itself has made.
+PREFIX = f"flowctx-tests-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}-"
+_home = Path(os.environ.get("AIRFLOW_HOME", "flowctx-tests-")).name
+if _home.startswith("flowctx-tests-") and not _home.startswith(PREFIX):
     assert "airflow" not in sys.modules, "import adapters.airflow_support before Airflow"
-    home = Path(tempfile.mkdtemp(prefix="flowctx-tests-"))
+    home = Path(tempfile.mkdtemp(prefix=PREFIX))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     os.environ.update(
         AIRFLOW_HOME=str(home),

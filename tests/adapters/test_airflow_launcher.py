@@ -337,10 +337,10 @@ def test_what_counts_as_done_is_asked_about_once(airflow: Airflow, ledger: Ledge
 def test_what_was_pruned_is_not_lost(airflow: Airflow, ledger: Ledger) -> None:
     """A version that was superseded and forgotten was there: it is not made again, and is not current again."""
     fill(airflow, open_ledger("memory://"))
-    for batch_id in ("b", "later"):
-        for tier in ("T1", "T2", "T3"):
+    for batch_id, tiers in (("b", ("T1", "T2", "T3")), ("later", ("T1", "T2"))):
+        for tier in tiers:
             run(flow, partition=f"2012-01-02|{tier}", batch_id=batch_id, ledger=ledger)
-    assert ledger.prune(ledger.now() + timedelta(seconds=1)).runs == 3
+    assert ledger.prune(ledger.now() + timedelta(seconds=1)).runs == 2
     airflow.had_ledger, airflow.most = True, 100
     assert fill(airflow, ledger).before == {PartitionState.OK: 3}
     assert airflow.cleared == []

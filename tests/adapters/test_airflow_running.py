@@ -288,3 +288,14 @@ def test_it_makes_an_airflow_of_its_own_and_is_quiet(tmp_path) -> None:
     assert printed == [str(attempts)]
     assert not (tmp_path / "airflow" / "airflow.db").exists()
     assert not list(tmp_path.glob("flowctx-airflow-*"))
+
+
+@pytest.mark.e2e
+def test_several_processes_make_one_airflow(tmp_path) -> None:
+    """Each waits until the database is made, as workers of pytest do that have one new ``AIRFLOW_HOME``."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}
+    env["AIRFLOW_HOME"] = str(tmp_path / "airflow")
+    command = [sys.executable, "-c", QUIET]
+    made = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(4)]
+    ends = [(one.communicate()[0], one.returncode) for one in made]
+    assert [code for _, code in ends] == [0, 0, 0, 0], ends

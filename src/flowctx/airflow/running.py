@@ -26,6 +26,7 @@ from flowctx.airflow import _compat
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.context import run_context
 from flowctx.airflow.endings import end_of_dag_run, record_end
+from flowctx.airflow.migrating import migrate_alone
 from flowctx.airflow.outputs import from_payload, is_step, step_name, waits_for_all
 from flowctx.airflow.partitions import requested_key
 from flowctx.airflow.recording import ledger, store_of_runs
@@ -225,7 +226,7 @@ def _prepare() -> None:
         # Whoever made the DAG has imported Airflow, which then read its settings.
         _compat.read_settings_again()
     with warnings.catch_warnings(action="ignore"):  # what Airflow warns of as it starts is its own business
-        _compat.migrate()
+        migrate_alone()
         _compat.warm_up()
 
 
