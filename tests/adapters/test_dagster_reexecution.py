@@ -288,10 +288,12 @@ def of_all(context: dg.AssetExecutionContext) -> None:
 def mixed() -> dg.JobDefinition:
     """Return a job of assets with and without partitions."""
     single = dg.BackfillPolicy.single_run()
-    mine = dg.Definitions(
+    definitions = dg.Definitions(
         [of_days, of_all], jobs=[dg.define_asset_job("mixed", "*", executor_def=dg.in_process_executor)]
     )
-    return dg.Definitions.merge(workflow_definitions(loose, backfill_policy=single), mine).resolve_job_def("mixed")
+    return dg.Definitions.merge(workflow_definitions(loose, backfill_policy=single), definitions).resolve_job_def(
+        "mixed"
+    )
 
 
 def test_assets_without_partitions_have_lost_no_range(tmp_path, outputs, monkeypatch):

@@ -249,13 +249,19 @@ def test_the_last_dates_are_those_that_are_due_of_each_delay(ledger: Ledger) -> 
     assert len(Backfill(flow, "week=last:2,tier=OTC", "b", ledger=ledger).selection) == 2
 
 
-@pytest.mark.parametrize("weeks", [4, 5000])
-def test_dates_that_are_named_stay_beside_the_last_ones(ledger: Ledger, weeks: int) -> None:
-    """Those after the latest due one of their own delay, too, and those of a value of which none is due."""
+def later_by(weeks: int) -> Workflow:
+    """Return a workflow of two tiers, of which one is due so many weeks after the other."""
     delays = {"tier": {"T1": timedelta(0), "OTC": timedelta(weeks=weeks)}}
     days = Daily(start="2026-01-02", calendar="EVERY_DAY", delay=delays)
     flow = Workflow("days", partitions=PartitionScheme(date=days, tier=["T1", "OTC"]))
     flow.step("only")(lambda ctx: None)
+    return flow
+
+
+@pytest.mark.parametrize("weeks", [4, 5000])
+def test_dates_that_are_named_stay_beside_the_last_ones(ledger: Ledger, weeks: int) -> None:
+    """Those after the latest due one of their own delay, too, and those of a value of which none is due."""
+    flow = later_by(weeks)
     named = datetime.now(UTC).date() - timedelta(days=4)
     found = jobs(Backfill(flow, f"date={named},tier=OTC;date=last:1,tier=T1", "b", ledger=ledger))
     assert f"date={named}|tier=OTC" in found
@@ -267,10 +273,7 @@ def test_dates_that_are_named_stay_beside_the_last_ones(ledger: Ledger, weeks: i
 
 def test_a_range_ends_with_what_is_due_of_the_values_that_it_names(ledger: Ledger) -> None:
     """It is not refused for another value, of which nothing is due in it."""
-    delays = {"tier": {"T1": timedelta(0), "OTC": timedelta(weeks=4)}}
-    days = Daily(start="2026-01-02", calendar="EVERY_DAY", delay=delays)
-    flow = Workflow("days", partitions=PartitionScheme(date=days, tier=["T1", "OTC"]))
-    flow.step("only")(lambda ctx: None)
+    flow = later_by(4)
     start = datetime.now(UTC).date() - timedelta(days=4)
     found = jobs(Backfill(flow, f"date={start}..,tier=T1;date=last:2,tier=OTC", "b", ledger=ledger))
     assert f"date={start}|tier=T1" in found

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from flowctx.core.durability.ledger import Ledger
+from flowctx.ledger.memory import MemoryLedger
+from flowctx.ledger.sql import SqlLedger
+from flowctx.testing import FakeClock
 from postgres import postgres_database, postgres_server
 
 
@@ -35,3 +39,20 @@ def sql_url(request: pytest.FixtureRequest) -> str:
     """The URL of an empty database, of either kind."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """The clock of the ledgers of a test."""
+    return FakeClock()
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def ledger(request: pytest.FixtureRequest, clock: FakeClock) -> Iterator[Ledger]:
+    """A ledger of each kind."""
+    if request.param == "memory":
+        yield MemoryLedger(clock)
+        return
+    ledger = SqlLedger(request.getfixturevalue(f"{request.param}_url"), clock=clock)
+    yield ledger
+    ledger.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -16,7 +15,6 @@ from flowctx import BatchError, BatchStatus, StepStatus, UnknownBatch
 from flowctx.core.batches.records import BatchRecord, BatchWorkflow, PartitionRun, PartitionState, Standing
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
-from flowctx.ledger.memory import MemoryLedger
 from flowctx.ledger.sql import SqlLedger
 from flowctx.testing import FakeClock, make_context
 from flowctx.testing.clock import NOON
@@ -32,21 +30,6 @@ BATCH = BatchRecord(
     created_at=NOON,
 )
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
-def ledger(request: pytest.FixtureRequest, clock: FakeClock) -> Iterator[Ledger]:
-    if request.param == "memory":
-        yield MemoryLedger(clock)
-        return
-    ledger = SqlLedger(request.getfixturevalue(f"{request.param}_url"), clock=clock)
-    yield ledger
-    ledger.close()
 
 
 def a_note(partition: str, state: PartitionState, **fields: object) -> PartitionRun:

@@ -21,14 +21,9 @@ from flowctx.ledger.pruning import Pruning
 from flowctx.ledger.pruning_counts import PruningCounts
 from flowctx.ledger.rows import stamp
 from flowctx.ledger.sql import SqlLedger
-from flowctx.testing import FakeClock, make_context
+from flowctx.testing import make_context
 from flowctx.testing.clock import NOON
 from query_plans import statements
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
 
 
 @pytest.fixture

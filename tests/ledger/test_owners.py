@@ -16,7 +16,7 @@ from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.records import CaptureKey, RunRecord, RunStatus, StepRecord
 from flowctx.ledger import open_ledger
 from flowctx.ledger.sql import SqlLedger
-from flowctx.testing import FakeClock, make_context
+from flowctx.testing import make_context
 from flowctx.testing.clock import NOON
 from postgres import postgres_database
 from racing import Racers, halting, same_capture
@@ -175,11 +175,6 @@ def test_no_launch_that_is_refused_erases_a_cancel(go, race_url, count, rounds):
 
 
 # -- a run that is alive ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
 
 
 def a_run(run_id="r1", **fields):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -27,7 +27,6 @@ from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunStatus
 from flowctx.core.durability.versions import version_read
-from flowctx.ledger.memory import MemoryLedger
 from flowctx.ledger.pruning import Pruning
 from flowctx.ledger.pruning_reads import ReadsBeside
 from flowctx.ledger.sql import SqlLedger
@@ -54,21 +53,6 @@ rep = Workflow("rep", partitions=TIERS)
 def line(ctx: WorkflowContext, *, now: Mapping[str, float]) -> dict[str, float]:
     """What was read."""
     return {"line": now["nav"]}
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
-def ledger(request: pytest.FixtureRequest, clock: FakeClock) -> Iterator[Ledger]:
-    if request.param == "memory":
-        yield MemoryLedger(clock)
-        return
-    ledger = SqlLedger(request.getfixturevalue(f"{request.param}_url"), clock=clock)
-    yield ledger
-    ledger.close()
 
 
 def make(ledger: Ledger, clock: FakeClock, batch_id: str, tier: str = "T1", **params: object) -> RunResult:
