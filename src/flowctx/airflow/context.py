@@ -10,9 +10,10 @@ from typing import Any
 from airflow import __version__ as airflow_version
 from airflow.sdk import get_current_context
 
-from flowctx.airflow._compat import MappedOperator, hide, run_type_of
+from flowctx.airflow._compat import hide, run_type_of
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.outputs import map_index
+from flowctx.airflow.own_steps import made_with
 from flowctx.airflow.partitions import PartitionTimetable
 from flowctx.airflow.run_time import run_time
 from flowctx.airflow.triggering_events import TriggeringEvents
@@ -215,10 +216,8 @@ def _workflow_of(context: Mapping[str, Any]) -> Workflow | None:
     own = getattr(context.get("task"), "workflow", None)
     if isinstance(own, Workflow):  # other operators may have a ``workflow`` of their own
         return own
-    made_with = [
-        task.partial_kwargs if isinstance(task, MappedOperator) else vars(task) for task in context["dag"].tasks
-    ]
-    found = {flow.name: flow for made in made_with if isinstance(flow := made.get("workflow"), Workflow)}
+    flows = (made_with(task).get("workflow") for task in context["dag"].tasks)
+    found = {flow.name: flow for flow in flows if isinstance(flow, Workflow)}
     return next(iter(found.values())) if len(found) == 1 else None
 
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from flowctx.airflow._compat import MappedOperator
 from flowctx.core.workflow.code_version import code_version
 from flowctx.core.workflow.definition import Step, Workflow
+
+
+def made_with(task: Any) -> Mapping[str, Any]:
+    """Return what a task, or a mapped one, was made with."""
+    found: Mapping[str, Any] = task.partial_kwargs if isinstance(task, MappedOperator) else vars(task)
+    return found
 
 
 def is_own(workflow: Workflow | None, step: Any) -> bool:

@@ -34,7 +34,7 @@ from flowctx.airflow.outputs import (
     step_name,
     waits_for_all,
 )
-from flowctx.airflow.own_steps import is_own, run_name
+from flowctx.airflow.own_steps import is_own, made_with, run_name
 from flowctx.airflow.planned_runs import DagRuns
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.continuation import EngineRerun, find_run
@@ -332,8 +332,8 @@ def _run_name_of(task: Any) -> str:
     """Return what the run is called that the step of a task is recorded under."""
     dag_id = task.dag.dag_id
     if isinstance(task, MappedOperator):
-        made_with = task.partial_kwargs
-        return run_name(made_with.get("workflow"), made_with.get("step"), dag_id)
+        made = made_with(task)
+        return run_name(made.get("workflow"), made.get("step"), dag_id)
     return str(task.run_name(dag_id))
 
 
@@ -378,9 +378,9 @@ def _is_to_begin(ti: Any, tasks: Mapping[str, Any], recorder: Recorder) -> bool:
 
 def _whole(task: Any) -> Workflow | None:
     """Return the workflow that has the task's step, if one has."""
-    made_with = task.partial_kwargs if isinstance(task, MappedOperator) else vars(task)
-    workflow: Workflow | None = made_with.get("workflow")
-    return workflow if is_own(workflow, made_with.get("step")) else None
+    made = made_with(task)
+    workflow: Workflow | None = made.get("workflow")
+    return workflow if is_own(workflow, made.get("step")) else None
 
 
 def _nearest(task: Any, own_tasks: Mapping[str, Any]) -> list[str]:
