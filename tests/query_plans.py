@@ -14,7 +14,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import event, inspect
 from sqlalchemy.engine import Connection, Engine
 
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
@@ -126,6 +126,8 @@ def small_ledger(url: str) -> SqlLedger:
         values = f"'b' || (i / 100), 'flow', 'n=' || (i % 100), 's' || (i % 100), i / 100, {_CAPTURE_ID}, {_TIME}"
         execute(at, f"INSERT INTO flowctx_pruned_capture ({columns}) {numbers} SELECT {values} FROM n")
 
+    if not ledger._database.sqlite:
+        ledger._database.transaction(_leave_alone)
     ledger._database.transaction(fill)
     ledger._database.autocommit(lambda at: at.exec_driver_sql("ANALYZE"))
     if not ledger._database.sqlite:
@@ -135,6 +137,12 @@ def small_ledger(url: str) -> SqlLedger:
         ledger._database.autocommit(lambda at: at.exec_driver_sql(f"ALTER DATABASE {name} SET enable_seqscan = off"))
         ledger._database.autocommit(lambda at: at.exec_driver_sql("SET enable_seqscan = off"))
     return ledger
+
+
+def _leave_alone(at: Connection) -> None:
+    """Keep PostgreSQL from vacuuming in the background: what it finds out then changes its plans."""
+    for table in inspect(at).get_table_names():
+        at.exec_driver_sql(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
 
 
 _TIME = "'2026-01-09T12:00:00.' || (100000 + i) || '+00:00'"
