@@ -110,9 +110,46 @@ def test_until_cuts_what_a_batch_of_single_runs_is_filled_with(url: str) -> None
     """It has no selection of its own, so that all partitions are meant."""
     single = flowctx(url, "run", NAV, "--partition", "date=2013-01-02|fund=A", "--batch", "b")
     assert single.exit_code == 0, single.output
-    for options in (["--downstream"], []):
-        fill = ["backfill", NAV, "--batch", "b", *options, "--until", "2013-01-03", "--dry-run", "--json"]
-        assert json.loads(flowctx(url, *fill).stdout)["total"] == 4
+    fill = ["backfill", NAV, "--batch", "b", "--until", "2013-01-03", "--dry-run", "--json"]
+    assert json.loads(flowctx(url, *fill).stdout)["total"] == 4
+
+
+def dry_run(url: str, *args: str) -> dict[str, int]:
+    plan = json.loads(flowctx(url, "backfill", *args, "--dry-run", "--json").stdout)
+    return {name: one["total"] for name, one in plan["workflows"].items()}
+
+
+def test_a_workflow_is_added_with_a_selection_of_its_own(url: str) -> None:
+    """Without one it is refused, so that nobody runs all partitions of all workflows by it."""
+    again, some = ["--batch", "b"], ["--select", "date=2013-01-02"]
+    assert flowctx(url, "backfill", NAV, DESK, *again, *some, "--workers", "1").exit_code == 0
+    for more in ([], ["--extend"]):
+        refused = flowctx(url, "backfill", NAV, DESK, MONTH, *again, *more)
+        assert "batch 'b' is one of nav, desk, and has no partitions of month; leave out" in refused.stderr
+    assert "add the others to it" in flowctx(url, "backfill", NAV, DESK, MONTH, *again, *some).stderr
+    assert dry_run(url, NAV, DESK, MONTH, *again, *some, "--extend") == {"nav": 2, "desk": 1, "month": 1}
+
+
+def test_what_hangs_on_a_batch_that_is_there_is_added_to_it(url: str) -> None:
+    """Where it has none of it yet, that has to be said; and where it has all, it just goes on."""
+    again = [NAV, "--batch", "b", "--downstream"]
+    with closing(open_ledger(url)) as ledger:
+        ledger.batches.put(Backfill(desk.nav, "date=2013-03-28", "b", ledger=ledger).record())
+    refused = flowctx(url, "backfill", *again)
+    assert "with all that hangs on it: nav (4), desk (2), month (1)" in refused.stderr
+    assert "this asks for nav, desk, month; add the others to it" in refused.stderr
+    assert dry_run(url, *again, "--extend") == (everything := {"nav": 4, "desk": 2, "month": 1})
+    assert flowctx(url, "backfill", *again, "--extend", "--workers", "1").exit_code == 1  # the date before is missing
+    assert dry_run(url, *again) == everything
+
+
+def test_what_was_left_out_is_left_out_again(url: str) -> None:
+    """The same command goes on with a batch for which nothing of one workflow was due."""
+    fill = ["backfill", NAV, MONTH, DESK, "--batch", "b", "--select", "date=2013-01-02", "--until", "2013-01-30"]
+    for _ in range(2):
+        done = flowctx(url, *fill, "--workers", "1")
+        assert "nothing of month is due that reads the selection, up to 2013-01-30; it is left out" in done.stderr
+        assert done.exit_code == 0, done.stderr
 
 
 def test_what_cannot_be_is_a_sentence(url: str) -> None:

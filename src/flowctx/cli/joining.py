@@ -9,7 +9,6 @@ from typing import Any
 
 from flowctx.backfill import Backfill, JointBackfill
 from flowctx.backfill.call import kept_params
-from flowctx.backfill.same_batch import refuse_other_workflows
 from flowctx.backfill.selected import selections_again
 from flowctx.backfill.selecting import downstream, selections_of
 from flowctx.cli.options import CommandError, read_params
@@ -50,13 +49,13 @@ def joint_plan_of(
         CommandError: The batch cannot be.
     """
     workflows, known = [import_workflow(target) for target in targets], ledger.find_batch(batch_id)
-    if known is not None and not hanging:
-        try:
-            refuse_other_workflows(known, [workflow.name for workflow in workflows], extend=extend)
-        except BatchError as exc:
-            raise CommandError(str(exc)) from exc
     near = _workflows_near(workflows, targets) if hanging else None
-    chosen = _chosen(workflows, near, known, selection, until=until, extend=extend)
+    if known is not None and known.selection is not None and selection is None:
+        chosen = _chosen_again(workflows, near, known, until=until, extend=extend)
+    else:
+        chosen = _chosen(workflows, near, selection, until=until)
+    if hanging:
+        echo("with all that hangs on it: " + ", ".join(f"{w.name} ({len(keys):,})" for w, keys in chosen), err=True)
     own_params = _params_by_workflow([workflow for workflow, _ in chosen], params)
     plans = []
     try:
@@ -72,43 +71,64 @@ def joint_plan_of(
 
 
 def _chosen(
-    workflows: Sequence[Workflow],
-    near: Sequence[Workflow] | None,
-    known: BatchRecord | None,
-    selection: str | None,
-    *,
-    until: str | None,
-    extend: bool,
-) -> list[tuple[Workflow, Selection | str | None]]:
-    """Return the workflows of the batch, and what is selected of each; with what hangs on it of those near them."""
-    again = selection is None and known is not None
-    if again and known is not None and known.others and near is not None:
-        found = {workflow.name: workflow for workflow in (*workflows, *near)}
-        workflows = [found[name] for name in known.workflows if name in found]
-    if again and known is not None and all(workflow.name in known.workflows for workflow in workflows):
-        try:
-            return list(zip(workflows, selections_again(known, workflows, until, extend=extend), strict=True))
-        except BatchError as exc:
-            raise CommandError(str(exc)) from exc
+    workflows: Sequence[Workflow], near: Sequence[Workflow] | None, selection: str | None, *, until: str | None
+) -> list[tuple[Workflow, Selection]]:
+    """Return what is selected of each workflow; with what hangs on it of those near them."""
     now = datetime.now(UTC)
-    some = selections_of(workflows, selection, now=now, until=until)
+    some = list(zip(workflows, selections_of(workflows, selection, now=now, until=until), strict=True))
     if near is None:
-        return _not_empty(list(zip(workflows, some, strict=True)), until)
-    found_some = downstream(list(zip(workflows, some, strict=True)), near, now, until)
-    both = list(zip([*workflows, *near], found_some, strict=True))
-    reading = [(workflow, keys) for workflow, keys in both[len(workflows) :] if keys]
-    if not reading and [len(keys) for _, keys in both[: len(workflows)]] == [len(keys) for keys in some]:
+        return _not_empty(some, until)
+    found = _with_what_hangs(some, near, now, until)
+    if sum(len(keys) for _, keys in found) == sum(len(keys) for _, keys in some):
         raise CommandError(
             f"nothing that is known here reads {', '.join(workflow.name for workflow in workflows)}: --downstream "
             "looks into the same modules and [tool.flowctx] of pyproject.toml; name the workflows instead"
         )
-    echo("with all that hangs on it: " + ", ".join(f"{w.name} ({len(keys):,})" for w, keys in both if keys), err=True)
-    return [(w, keys) for w, keys in both if keys]
+    return found
 
 
-def _not_empty(
-    chosen: list[tuple[Workflow, Selection]], until: str | None
-) -> list[tuple[Workflow, Selection | str | None]]:
+def _chosen_again(
+    workflows: Sequence[Workflow],
+    near: Sequence[Workflow] | None,
+    known: BatchRecord,
+    *,
+    until: str | None,
+    extend: bool,
+) -> list[tuple[Workflow, Selection]]:
+    """Return what a batch has of its workflows, where nothing is selected; with what hangs on it of those near them.
+
+    Raises:
+        CommandError: It has nothing of a workflow that was typed.
+    """
+    everyone = [*workflows, *(near or ())]
+    own = [workflow for workflow in everyone if workflow.name in known.workflows]
+    try:
+        some = selections_again(known, own, until, extend=extend)
+    except BatchError as exc:
+        raise CommandError(str(exc)) from exc
+    chosen = [(workflow, keys) for workflow, keys in zip(own, some, strict=True) if keys]
+    if near is not None and chosen:
+        others = [workflow for workflow in everyone if workflow not in own]
+        chosen = _with_what_hangs(chosen, others, datetime.now(UTC), until)
+    there = {workflow for workflow, _ in chosen}
+    if missing := [workflow.name for workflow in workflows if workflow not in there]:
+        raise CommandError(
+            f"batch {known.batch_id!r} is one of {', '.join(known.workflows)}, and has no partitions of "
+            f"{', '.join(missing)}; leave out what it does not have, or add it with --extend and --select"
+        )
+    return chosen
+
+
+def _with_what_hangs(
+    chosen: list[tuple[Workflow, Selection]], others: Sequence[Workflow], now: datetime, until: str | None
+) -> list[tuple[Workflow, Selection]]:
+    """Add what hangs on what is chosen."""
+    found = downstream(chosen, others, now, until)
+    workflows = [*(workflow for workflow, _ in chosen), *others]
+    return [(workflow, keys) for workflow, keys in zip(workflows, found, strict=True) if keys]
+
+
+def _not_empty(chosen: list[tuple[Workflow, Selection]], until: str | None) -> list[tuple[Workflow, Selection]]:
     """Leave out, and say so, workflows of which nothing that hangs on the selection is due."""
     last = "" if until is None else f", up to {until}"
     for workflow, keys in chosen:
