@@ -23,7 +23,7 @@ def selections_of(
     """Return what a selection means for each of several workflows.
 
     Those that have all dimensions that it names take it as it is; any other takes the partitions that read a selected
-    one of those before it, of which those that are not due yet are left out.
+    one of those before it, of which those that are not due yet are left out, and those that a calendar does not reach.
 
     Args:
         workflows: The workflows, in any order.
@@ -74,7 +74,8 @@ def downstream(
 ) -> list[Selection]:
     """Return what is to run of each workflow if all that hangs on a selection is to run with it.
 
-    A date hangs on those before it that it reads, however many dates are between them. What is not due yet is left out.
+    A date hangs on those before it that it reads, however many dates are between them. What is not due yet is left out,
+    and so is what a calendar does not reach.
 
     Args:
         chosen: Workflows, and what is selected of each.

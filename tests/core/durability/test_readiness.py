@@ -153,6 +153,24 @@ def test_a_date_after_the_end_is_never_ready(ledger, which):
     assert list(found) == [f"date=2026-01-0{day}" for day in ((5,) if which == "own" else (5, 6))]
 
 
+@pytest.mark.parametrize("which", ["window", "previous"])
+def test_a_date_that_the_calendar_does_not_reach_is_not_ready(ledger, which, caplog):
+    """What it reads is not known, which is logged once; what is known is ready."""
+    desk = BusinessCalendar.from_holidays("DESK", [], first="2026-01-01", last="2026-03-13")
+    days = Workflow("days", partitions=PartitionScheme(date=Daily(start="2026-02-02", calendar=desk)))
+    days.step(name="value")(_report_nothing)
+    capture(days, ledger, "date=2026-02-02..2026-03-13")
+    item = days.output("value")
+    month = roll_up(item if which == "window" else item.previous(2))
+    told = Readiness.of(month)
+    for now in (NOW, datetime(2026, 6, 1, tzinfo=UTC)):
+        found = [one.key.month for one in told.ready(ledger, now, date(2026, 2, 1), restated=False)]
+        assert found == ["2026-02-28"] + ["2026-03-31"] * (which == "previous")
+    (line,) = caplog.messages
+    first, day = ("2026-03-31", "2026-03-31") if which == "window" else ("2026-04-30", "2026-03-31")
+    assert f"month={first} is not ready, nor is any later date: of 'days', {day} is outside what is known" in line
+
+
 FEBRUARY = datetime(2026, 2, 2, tzinfo=UTC)
 
 

@@ -184,6 +184,16 @@ def test_dates_before_are_read_where_the_end_is_after_the_calendar():
         mapping.keys(every.key(date="2026-07-02"))
 
 
+@pytest.mark.parametrize("previous", [0, 1])
+def test_readers_that_the_calendar_reaches_are_found(previous):
+    """Those after its end are left out, since it is not known what they read."""
+    desk = BusinessCalendar.from_holidays("DESK", [], first="2026-01-01", last="2026-06-10")
+    days = PartitionScheme(date=Daily(start="2026-04-01", calendar=desk))
+    months = PartitionScheme(month=Monthly(start="2026-04-01"))
+    found = PartitionMapping(days, months, previous=previous).readers(days.select("date=2026-04-30|2026-06-10"), 8)
+    assert [key.month for key in found] == ["2026-05-31" if previous else "2026-04-30"]
+
+
 @pytest.mark.parametrize("kind", [Hourly, Daily, Monthly])
 def test_dates_are_read_although_their_workflow_has_ended(kind):
     """A reader that goes on after the end of what it reads is still found from the dates that there were."""

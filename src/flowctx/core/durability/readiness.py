@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -14,12 +15,14 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.reading import known_time
 from flowctx.core.durability.records import RunStatus, VersionRead
 from flowctx.core.durability.versions import Version, by_partition, place_of, version_to_read
-from flowctx.core.errors import WorkflowError
+from flowctx.core.errors import CalendarError, WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.mapping import PartitionMapping
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.inputs import inputs_of
+
+logger = logging.getLogger("flowctx")
 
 #: So many partitions of the reader are looked up at once.
 _CHUNK: Final = 200
@@ -47,6 +50,8 @@ class Need:
     step: str
     #: Which partitions of it are read; ``None``: it has none.
     mapping: PartitionMapping | None
+    #: The first partition that the calendar of that workflow does not reach: one warning tells of all.
+    _warned_of: list[PartitionKey] = field(default_factory=list, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -70,11 +75,8 @@ class Need:
 
         The ledger is asked once for all of them, however many windows are open.
         """
-        read: dict[PartitionKey, Sequence[PartitionKey | None]] = {
-            key: [None] if self.mapping is None else list(self.mapping.keys(key))
-            for key in keys
-            if self.mapping is None or self.mapping.lacking(key) is None
-        }
+        asked = {key: self._keys(key) for key in keys}
+        read = {key: some for key, some in asked.items() if some is not None}
         wanted = list(dict.fromkeys(itertools.chain.from_iterable(read.values())))
         found = by_partition(ledger.versions(self.workflow, self.step, wanted) if wanted else ())
         chosen = {one: version_to_read(versions, None) for one, versions in found.items()}
@@ -88,6 +90,18 @@ class Need:
             for key, some in read.items()
             if there.keys() >= set(some) and (some or self._may_be_empty(key))
         }
+
+    def _keys(self, key: PartitionKey) -> Sequence[PartitionKey | None] | None:
+        """Return what a partition reads; ``None`` if it lacks some of that, or its calendar does not reach that far."""
+        if self.mapping is None:
+            return [None]
+        try:
+            return None if self.mapping.lacking(key) else list(self.mapping.keys(key))
+        except CalendarError as exc:
+            if not self._warned_of:
+                self._warned_of.append(key)
+                logger.warning("%s is not ready, nor is any later date: of %r, %s", key, self.workflow, exc)
+            return None
 
     def _may_be_empty(self, key: PartitionKey) -> bool:
         """Whether a partition that reads nothing is right to: the first dates, and a week without a session."""

@@ -13,7 +13,7 @@ from itertools import product
 
 from flowctx.core.dates.cadence import Cadence, Daily, Hourly, Monthly, Quarterly, Weekly, Yearly
 from flowctx.core.dates.zones import Window, last_day_before
-from flowctx.core.errors import PartitionError
+from flowctx.core.errors import CalendarError, PartitionError
 from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, StaticDimension
 from flowctx.core.partitions.index_tree import POINT, Runs, Tree, blocks, tree_over, union
 from flowctx.core.partitions.key import PartitionKey
@@ -183,6 +183,8 @@ class PartitionMapping:
     def readers(self, selection: Selection, dates: int = 0) -> Selection:
         """Return the keys of the downstream that take in any of a selection of the upstream.
 
+        Those of dates that the upstream's calendar does not reach are left out: what they take in is not known.
+
         Args:
             selection: Keys of the upstream.
             dates: How many of the downstream's dates are looked at, from its first on, where it has dates.
@@ -230,7 +232,15 @@ class PartitionMapping:
         def taken(place: int) -> range:
             return self._dates_of(cadence, reading.window(reading[place]))
 
+        def unknown(place: int) -> bool:
+            try:
+                taken(place)
+            except CalendarError:
+                return True
+            return False
+
         found: list[range] = []
+        dates = bisect_left(range(dates), True, key=unknown)
         for run in runs:
             first = bisect_left(range(dates), True, key=lambda place: taken(place).stop > run[0])
             after = bisect_left(range(dates), True, key=lambda place: taken(place).start > run[-1])
