@@ -1,4 +1,4 @@
-"""A run of one step of two, as an engine left it in the ledger."""
+"""Runs of one step of two, or of none, as an engine left them in the ledger."""
 
 from __future__ import annotations
 
@@ -27,3 +27,12 @@ def record_failure(ledger: Ledger, engine: str, run_id: str, *, tier: str = "T2"
     statuses = {"load": StepStatus.OK} if died else {"load": StepStatus.OK, "check": StepStatus.FAILED}
     ledger.record(run, [StepRecord(step=step, status=how, started_at=NOON) for step, how in statuses.items()])
     ledger.finish(run, RunStatus.FAILED, "no")
+
+
+def record_skip(ledger: Ledger, engine: str, run_id: str) -> None:
+    """Record that the first step of a run of the batch ``b`` found nothing to do, and the other was skipped for it."""
+    ids = {"batch_id": "b", "partition": flow.partition_key("2012-01-02|T1"), "scheme": flow.partitions}
+    ctx = begin("filled", run_id=run_id, metadata={"engine": {"name": engine}}, params=flow.params, **ids)
+    run = ledger.begin(RunRecord(workflow="filled", context=ctx, steps=tuple(flow.steps)))
+    ledger.record(run, [StepRecord(step=step, status=StepStatus.SKIPPED, started_at=NOON) for step in flow.steps])
+    ledger.finish(run, RunStatus.SKIPPED, "no file yet")

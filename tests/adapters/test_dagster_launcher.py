@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adapters.engine_servers import Dagster
-from adapters.recorded_parts import record_failure, record_part
+from adapters.recorded_parts import record_failure, record_part, record_skip
 from backfill.flows import flow
 from flowctx import Backfill, BatchError, ContextError, EngineError, backfill
 from flowctx.backfill import LaunchProgress
@@ -290,6 +290,22 @@ def test_a_partition_of_a_range_is_retried_alone(dagster: Dagster, ledger: Ledge
     assert again.ended == {PartitionState.OK: 3}
     made = [{tag["key"]: tag["value"] for tag in run["tags"]} for name, run in dagster.runs.items() if name != "of-all"]
     assert [tag["dagster/partition"] for tag in made] == [f"2012-01-02|T{n}" for n in (1, 2, 3)]
+
+
+def test_a_skip_in_a_range_runs_anew(dagster: Dagster, ledger: Ledger) -> None:
+    """A run that went on with it would find its steps complete, and be skipped for ever."""
+    record_skip(ledger, "dagster", "of-all")
+    one = Backfill(flow, f"{SOME},tier=T1", "b", ledger=ledger)
+    ends = {
+        "dagster/asset_partition_range_start": "2012-01-02|T1",
+        "dagster/asset_partition_range_end": "2012-01-02|T3",
+    }
+    tags = [{"key": key, "value": value} for key, value in {"flowctx/batch_id": "b", **ends}.items()]
+    fill(dagster, open_ledger("memory://"))
+    dagster.runs = {"of-all": dagster.runs["run-0"] | {"runId": "of-all", "tags": tags}}
+    assert one.launch(DagsterLauncher(dagster.url), retry_skipped=True).ended == {PartitionState.OK: 1}
+    (run,) = (run for name, run in dagster.runs.items() if name != "of-all")
+    assert "flowctx/resume_from" not in {tag["key"] for tag in run["tags"]}
 
 
 def test_new_parameters_are_those_of_another_run(dagster: Dagster, ledger: Ledger) -> None:

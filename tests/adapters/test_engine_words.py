@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from adapters.engine_servers import Airflow, Server
+from adapters.recorded_parts import record_skip
 from backfill.flows import flow
 from flowctx import Backfill, BatchError
 from flowctx.backfill import LaunchListener, LaunchProgress
@@ -239,3 +240,16 @@ def test_what_an_engine_has_otherwise_is_said(
     printed = status(server, url)
     assert f"has 1 run as {there}, and by the steps that are recorded {here}, which counts" in printed
     assert ledger.get_run(run.run_id).status is here
+
+
+@pytest.mark.parametrize("params", [{}, {"number": 2}])
+def test_what_was_skipped_runs_anew(server: Server, url: str, params: dict[str, int]) -> None:
+    """Its steps are complete as they are, so that a run which went on with them would be skipped for ever."""
+    with closing(open_ledger(url)) as ledger:
+        ledger.batches.put(Backfill(flow, ONE, "b", ledger=ledger).record())
+        record_skip(ledger, "airflow" if isinstance(server, Airflow) else "dagster", "skipped")
+        launcher = AirflowLauncher(server.url) if isinstance(server, Airflow) else DagsterLauncher(server.url)
+        batch = Backfill(flow, ONE, "b", ledger=ledger, params=params)
+        assert batch.launch(launcher, retry_skipped=True, extend=True).ended == {PartitionState.OK: 1}
+        (run,) = server.runs.values()
+        assert "resume_from" not in json.dumps(run)

@@ -72,8 +72,11 @@ def died(run: PartitionRun) -> bool:
 
 
 def going_on(job: Job, before: PartitionRun) -> Job:
-    """Return a job that goes on with what the ledger has of the run before, if it has anything."""
-    if not before.recorded:
+    """Return a job that goes on with what the ledger has of the run before, if it has anything.
+
+    What was skipped runs anew: its steps are complete as they are.
+    """
+    if not before.recorded or before.state is PartitionState.SKIPPED:
         return job
     return replace(job, request=replace(job.request, resume_from=before.run_id, from_step=job.from_step))
 

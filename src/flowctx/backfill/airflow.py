@@ -176,7 +176,7 @@ class AirflowLauncher(PollingLauncher):
             job, before = as_another_run(job, before), None
         if before is not None and self._run_again(job, before):
             return self._launched(job, before.run_id, before.attempt + 1)
-        if before is not None and before.recorded and (job.from_step or not before.state.done):  # it was deleted since
+        if before is not None and before.recorded:  # it was deleted since
             job = as_another_run(job, before)
         body: dict[str, Any] = {
             "dag_run_id": job.run_id,

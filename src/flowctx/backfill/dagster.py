@@ -201,7 +201,7 @@ class DagsterLauncher(PollingLauncher):
         if answer["__typename"] == "LaunchRunSuccess":
             return self._launched(job, answer["run"]["runId"], before.attempt + 1 if before else 1)
         if before is not None and not self._runs({"runIds": [before.run_id]}, 1):  # it was deleted since
-            return self._begin(batch, job if before.state.done else going_on(job, before), None)
+            return self._begin(batch, going_on(job, before), None)
         return self._refused(job, why_not_started(answer))
 
     def _goes_on_anew(self, job: Job, before: PartitionRun) -> bool:
