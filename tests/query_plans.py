@@ -1,17 +1,18 @@
-"""What is asked of a ledger, and the plans by which SQLite and PostgreSQL answer: ``python tests/query_plans.py``.
+"""What is asked of a ledger, and by which indexes SQLite and PostgreSQL answer: ``python tests/query_plans.py``.
 
-It prints ``docs/query-plans.md``; ``tests/ledger/test_query_plans.py`` holds it true.
+It prints ``docs/query-plans.md``, which ``tests/ledger/test_query_plans.py`` holds true; with ``--plans``, it prints
+the statements that each question takes, and their whole plans.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
 from sqlalchemy import event, inspect
@@ -199,12 +200,11 @@ def plans(ledger: SqlLedger, question: Question) -> list[tuple[str, list[str]]]:
     explain = "EXPLAIN QUERY PLAN " if ledger._database.sqlite else "EXPLAIN (COSTS OFF) "
     explained: dict[str, list[str]] = {}
     for statement, parameters in found:
-        if statement.startswith(("SELECT", "WITH", "UPDATE", "DELETE", "INSERT")) and "flowctx_" in statement:
-            text = short(statement)
-            if text not in explained:
-                rows = ledger._database.tuples(_Raw(explain + statement, parameters))
-                explained[text] = _lines(rows)
-    return [(text, plan) for text, plan in explained.items() if plan]
+        planned = statement.startswith(("SELECT", "WITH", "UPDATE", "DELETE", "INSERT")) and "flowctx_" in statement
+        if planned and statement not in explained:
+            rows = ledger._database.tuples(_Raw(explain + statement, parameters))
+            explained[statement] = _lines(rows)
+    return [(statement, plan) for statement, plan in explained.items() if plan]
 
 
 class _Raw:
@@ -229,57 +229,17 @@ def _lines(rows: list[Any]) -> list[str]:
     return lines
 
 
-def short(statement: str) -> str:
-    """Return a statement as both databases have it, without names of columns and the number of its parameters."""
-    text = " ".join(statement.split())
-    text = re.sub(r"%\(\w+\)s(::\w+)?( COLLATE \"C\")?", "?", text)
-    text = re.sub(r"\?(, \?)+", "?, …", text).replace(" OFFSET ?", "").replace("strpos(", "instr(")
-    text = re.sub(r"IN \(\?(, …)?\)|= ANY \(\?\[\]\)", "IN (…)", text)
-    text = re.sub(
-        r"SELECT ((?:DISTINCT )?)(?:flowctx_\w+\.\w+|coalesce)(?:(?!SELECT ).)*?, .*? FROM", r"SELECT \1… FROM", text
-    )
-    text = re.sub(r"SELECT count\(CASE .*? FROM", "SELECT count(CASE …), … FROM", text)
-    text = re.sub(r"(INSERT INTO \w+) \(.*?\)", r"\1 (…)", text)
-    text = re.sub(r"DO UPDATE SET .*", "DO UPDATE SET …", text)
-    return re.sub(r"(SET \w+=\?).*? WHERE", r"\1, … WHERE", text).replace("flowctx_", "")
-
-
 def scanned(plan: list[str]) -> set[str]:
     """Return the large tables that are read from end to end, where there is no index for what is looked for."""
     found = (re.search(r"^\s*SCAN (flowctx_\w+)(?! USING)|Seq Scan on (flowctx_\w+)", line) for line in plan)
     return {table for match in found if match for table in match.groups() if table in LARGE}
 
 
-def indexes(text: str) -> list[str]:
-    """Return the indexes that plans use, as the databases name them."""
-    names = re.findall(r"USING (?:COVERING )?INDEX (\w+)", text)
-    return sorted({*names, *re.findall(r"(?:Scan(?: Backward)? using|Bitmap Index Scan on) (\w+)", text)})
-
-
-def by_question(page: str) -> dict[str, list[str]]:
-    """Return the indexes that a page says of each question."""
-    parts = (part.partition("\n") for part in page.split("\n## ")[1:])
-    return {title: indexes(text) for title, _, text in parts}
-
-
-#: Lines of PostgreSQL's plans that name no index.
-_BESIDE = re.compile(r"\s*(Filter|(Sort|Presorted|Group) Key|(Recheck|Hash|Merge) Cond|Join Filter):")
-
-_PAGE = """\
-# Query plans
-
-What commands, steps and batches ask of a [ledger](ledger.md), and by which indexes SQLite and PostgreSQL answer: so
-they answer a ledger of a million runs as soon as one of ten thousand. Made by `python tests/query_plans.py` from a
-ledger of {runs:,} runs that has been analyzed. A test asks again, and fails where an index that stands here is not
-used, or where runs, attempts, steps, captures or notes are read from end to end. PostgreSQL is told to take an index
-where it can: tables of ten thousand rows are read as soon without. A statement that stands above is not repeated.
-
-Names begin with `flowctx_` in the database; `sqlite_autoindex_run_1` and `run_pkey` are the index of the table's key.
-Where SQLite says `SCAN … USING INDEX`, it reads in the order of an index until it has enough, or (the indexes of
-references) all rows that refer to others. `prune` alone looks through the captures and notes of all times so, page by
-page; and where more than 20,000 runs are old, its dry run reads all captures once, for those that are being written.
-`IN (…)` may be one value for PostgreSQL: `= ANY (?)`.
-"""
+def indexes(plan: list[str]) -> set[str]:
+    """Return the indexes that a plan uses, without ``flowctx_``, and those of keys by PostgreSQL's names."""
+    text = re.sub(r"sqlite_autoindex_(\w+)_1", r"\1_pkey", "\n".join(plan)).replace("flowctx_", "")
+    found = re.findall(r"USING (?:COVERING )?INDEX (\w+)|(?:Scan(?: Backward)? using|Bitmap Index Scan on) (\w+)", text)
+    return {name for names in found for name in names if name}
 
 
 #: The plans of each question: by database, the statements that it takes, each with the lines of its plan.
@@ -293,42 +253,58 @@ def all_plans(ledgers: dict[str, SqlLedger]) -> Plans:
     }
 
 
+_PAGE = """\
+# Query plans
+
+What commands, steps and batches ask of a [ledger](ledger.md), and by which indexes SQLite and PostgreSQL answer: so
+they answer a ledger of a million runs as soon as one of ten thousand. Made by `python tests/query_plans.py` from a
+ledger of {runs:,} runs that has been analyzed; with `--plans`, it prints the statements and their whole plans. A test
+asks again, and fails where the indexes are not those that stand here, or where runs, attempts, steps, captures or
+notes are read from end to end. PostgreSQL is told to take an index where it can: tables of ten thousand rows are read
+as soon without.
+
+Names stand without `flowctx_`. `run_pkey` is the index of the table's key, in SQLite `sqlite_autoindex_flowctx_run_1`.
+An index may be read in its order until there is enough; that of references is read whole, for all rows that refer to
+others. `prune` alone looks through the captures and notes of all times so, page by page; and where more than 20,000
+runs are old, its dry run reads all captures once, for those that are being written.
+
+| what is asked | by both | by SQLite alone | by PostgreSQL alone |
+|---|---|---|---|
+"""
+
+
 def page(found: Plans) -> str:
     """Return the page of the documentation."""
-    parts, shown = [_PAGE.format(runs=RUNS)], set[str]()
+    lines = []
     for title, by_database in found.items():
-        asked: dict[str, dict[str, list[str]]] = {}
-        for kind, explained in by_database.items():
-            for statement, plan in explained:
-                asked.setdefault(statement, {})[kind] = plan
-        news = {statement: by_kind for statement, by_kind in asked.items() if statement not in shown}
-        shown |= news.keys()
-        parts.append(f"\n## {title[0].upper()}{title[1:]}\n")
-        parts.append("" if news else "\nAs above.\n")
-        for statement, by_kind in news.items():
-            lines = [*wrap(statement, 98)]
-            for kind, plan in by_kind.items():
-                lines += [f"  {kind}:", *(f"    {line}" for line in map(_short_line, plan) if line)]
-            parts.append("\n```text\n" + "\n".join(lines).replace("flowctx_", "") + "\n```\n")
-    return "".join(parts)
+        sqlite, postgres = (
+            set[str]().union(*(indexes(plan) for _, plan in by_database[kind])) for kind in ("SQLite", "PostgreSQL")
+        )
+        used = (sqlite & postgres, sqlite - postgres, postgres - sqlite)
+        cells = [title, *(", ".join(f"`{name}`" for name in sorted(names)) for names in used)]
+        lines.append(f"| {' | '.join(cells)} |\n")
+    return _PAGE.format(runs=RUNS) + "".join(lines)
 
 
-def _short_line(line: str) -> str:
-    if re.match(
-        r"\s*(Filter|Sort Key|Presorted Key|Recheck Cond|Group Key|Join Filter|Hash Cond|Merge Cond|Disabled):?", line
-    ):
-        return ""
-    line = re.sub(r"'\{[^}]*\}'::text\[\]", "'{…}'", line.replace("flowctx_", "")).replace("::text", "")
-    return line if len(line) <= 94 else f"{line[:93]}…"
+def trees(found: Plans) -> str:
+    """Return the statements of each question, and their plans."""
+    parts = (
+        "\n".join([f"{title}, {kind}:", " ".join(statement.split()), *plan])
+        for title, by_database in found.items()
+        for kind, explained in by_database.items()
+        for statement, plan in explained
+    )
+    return "\n\n".join(parts) + "\n"
 
 
 def main() -> None:
-    """Print the page."""
+    """Print the page, or with ``--plans`` whole plans."""
     from postgres import postgres_database, postgres_server
 
     with tempfile.TemporaryDirectory() as folder, postgres_server() as server, postgres_database(server) as url:
         urls = {"SQLite": f"sqlite:///{Path(folder, 'ledger.db')}", "PostgreSQL": url}
-        print(page(all_plans({kind: small_ledger(url) for kind, url in urls.items()})), end="")
+        found = all_plans({kind: small_ledger(url) for kind, url in urls.items()})
+    print(trees(found) if "--plans" in sys.argv else page(found), end="")
 
 
 if __name__ == "__main__":
