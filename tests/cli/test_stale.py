@@ -112,7 +112,7 @@ def test_a_batch_of_another_workflow_is_named_where_dates_have_no_end(chain):
         refused = chain("backfill", "endless:total", "--batch", "b", *more, "--dry-run", exit_code=2)
         assert refused == "Error: batch 'b' is one of workflow 'source', not of 'total'; take another id\n"
     both = chain("backfill", "endless:source", "endless:total", "--batch", "b", exit_code=2)
-    assert "batch 'b' is one of source, and this asks for source, total; add the others to it with" in both
+    assert "batch 'b' is one of source, and has no partitions of total; leave out what it does not have" in both
 
 
 def test_a_batch_of_what_is_stale_goes_on_with_its_own_parameters(chain):
@@ -234,6 +234,29 @@ WEIGHED = (
 )
 
 
+def test_a_parameter_that_is_called_otherwise_now_is_refused(chain):
+    """Nothing runs with a default in its place, and a dry run says so, too; with the new name it runs."""
+    mend = ("backfill", "chained:double", "--batch", "mend", "--stale")
+    sys.modules.pop("chained", None)
+    (chain.folder / "chained.py").write_text(SOURCE.replace('"by"', '"factor"'))
+    for more in ((), ("--dry-run",)):
+        refused = chain(*mend, *more, exit_code=2)
+        assert "partition date=2026-01-06 of double had parameters that are gone (by), and the workflow has" in refused
+    assert "(factor): say what those are to be (-p factor=VALUE)" in refused
+    refused = chain("backfill", "chained:total", *mend[2:], exit_code=2)
+    assert "what is only read runs first, without --stale" in refused
+    assert chain(*mend, "-p", "factor=3", "--workers", "1", "--json")["ended"] == {"ok": 1}
+    assert chain("backfill", "chained:total", "--batch", "next", "--stale", "--json")["ended"] == {"ok": 1}
+
+
+def test_a_parameter_that_is_only_gone_is_left_out(chain):
+    """Nothing takes its place, so that no value is made up."""
+    sys.modules.pop("chained", None)
+    alone = SOURCE.replace(', params={"by": 2.0}', "").replace('ctx.params["by"]', "2.0")
+    (chain.folder / "chained.py").write_text(alone)
+    assert chain("backfill", "chained:double", "--batch", "mend", "--stale", "--json")["ended"] == {"ok": 1}
+
+
 @pytest.mark.parametrize(("name", "server"), [("local", None), ("airflow", Airflow), ("dagster", Doubling)])
 def test_what_a_run_was_told_of_its_steps_is_kept(shell, name, server):
     """Numbers change by what they were built on, and not because a setting is gone."""
@@ -245,6 +268,11 @@ def test_what_a_run_was_told_of_its_steps_is_kept(shell, name, server):
     shell("run", "weighed:source", *one, "--batch", "restate", "-p", "price=5")
     mend = ("backfill", "weighed:double", "--batch", "mend", "--stale")
     if server is None:
+        sys.modules.pop("weighed")
+        (shell.folder / "weighed.py").write_text(WEIGHED.replace("def twice", "def doubled"))
+        assert "had a configuration of step 'twice', which the workflow does not have" in shell(*mend, exit_code=2)
+        sys.modules.pop("weighed")
+        (shell.folder / "weighed.py").write_text(WEIGHED)
         shell(*mend)
         assert "7.5" in shell("output", "weighed:double", "twice", "--to", "csv")
         return

@@ -116,6 +116,9 @@ def stale_plan_of(
         plans = [Backfill(one, some, batch_id, params=again[one], ledger=ledger) for one, some in chain.items()]
         plan = plans[0] if len(plans) == 1 else JointBackfill(plans, first=workflow)
         plan.reconcile(extend=extend)
+        for one, some in chain.items():
+            done = {run.partition for run in ledger.batches.iter_standings(batch_id, one.name) if run.state.done}
+            again[one].check(key for key in some if str(key) not in done)
     except NotDue:
         raise  # it is right later
     except BatchError as exc:

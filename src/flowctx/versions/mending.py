@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flowctx.core.batches.partition_params import PARAMS_AGAIN, PartitionParams
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.param_changes import removed_params
 from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.version_choice import VersionChoice
-from flowctx.core.errors import PartitionError
+from flowctx.core.durability.versions import by_partition
+from flowctx.core.errors import BatchError, PartitionError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.partitions.selection_text import selection_text
@@ -17,6 +20,9 @@ from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.inputs import Source, inputs_of
 from flowctx.core.workflow.step_config import STEP_CONFIG
 from flowctx.versions.staleness import StalePartition, stale
+
+#: How many partitions are looked at at a time.
+_PAGE = 500
 
 
 def selection_of(workflow: Workflow, found: Iterable[StalePartition]) -> Selection:
@@ -109,15 +115,45 @@ class ParamsAgain(PartitionParams):
         if run is None:
             return self.params
         known = run.context.params
+        self._refuse_lost(run)
         if not self.workflow.extra_params:
             known = {name: value for name, value in known.items() if name in self.workflow.params}
         return {**known, **self.params}
 
+    def check(self, keys: Iterable[PartitionKey]) -> None:
+        """Refuse partitions that had what the workflow does not have any more.
+
+        Raises:
+            BatchError: One had a parameter that is gone where another was added, or configured a step that is gone.
+        """
+        rest, name = iter(keys), self.workflow.name
+        while page := list(itertools.islice(rest, _PAGE)):
+            of_each = by_partition(self.ledger.versions(name, next(iter(self.workflow.steps)), page))
+            found = [VersionChoice().version(versions) for versions in of_each.values()]
+            for run in self.ledger.runs_of({one.run_key for one in found if one is not None}).values():
+                self._refuse_lost(run)
+
+    def _refuse_lost(self, run: RunRecord) -> None:
+        added = [name for name in self.workflow.params if name not in {**run.context.params, **self.params}]
+        removed = removed_params(self.workflow, run, self.ledger.steps(run.key)) if added else ()
+        what = f"partition {run.context.partition} of {self.workflow.name}"
+        if removed:
+            raise BatchError(
+                f"{what} had parameters that are gone ({', '.join(removed)}), and the workflow has others since "
+                f"({', '.join(added)}): say what those are to be (-p {added[0]}=VALUE); what is only read runs first, "
+                "without --stale"
+            )
+        if gone := [step for step in run.context.metadata.get(STEP_CONFIG) or {} if step not in self.workflow.steps]:
+            raise BatchError(
+                f"{what} had a configuration of step {gone[0]!r}, which the workflow does not have; run it without "
+                "--stale: flowctx run, with --step-config STEP.NAME=VALUE"
+            )
+
     def step_config(self, key: PartitionKey) -> Mapping[str, Mapping[str, Any]] | None:
-        """Return what the caller of the run that wrote the current version had set of the steps that there are."""
+        """Return what the caller of the run that wrote the current version had set of its steps."""
         run = self._run(key)
         of_steps = (run.context.metadata.get(STEP_CONFIG) if run is not None else None) or {}
-        return {step: values for step, values in of_steps.items() if step in self.workflow.steps} or None
+        return of_steps or None
 
     def _run(self, key: PartitionKey) -> RunRecord | None:
         """Return the run that wrote the current version of a partition, which is asked for twice in a row."""

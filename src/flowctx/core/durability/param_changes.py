@@ -40,10 +40,24 @@ def param_changes(
             yield f"parameter {name!r} " + (
                 f"was {was} and is {now} now" if was != now else "has a value that it cannot have now"
             )
-    written = {name for record in records for name in record.updates}
-    for name in there:
-        if not (name in defaults or name in written or name in known or _takes_others(workflow, run)):
-            yield f"parameter {name!r} was removed"
+    yield from (f"parameter {name!r} was removed" for name in removed_params(workflow, run, records, known))
+
+
+def removed_params(
+    workflow: Workflow, run: RunRecord, records: Iterable[StepRecord], known: Collection[str] = ()
+) -> list[str]:
+    """Return the parameters that a run was given, and that its workflow does not have any more.
+
+    Args:
+        workflow: The workflow as it is now.
+        run: The run as it is remembered.
+        records: Its recorded steps, which may have written parameters of their own.
+        known: The names of others that its engine gives its runs.
+    """
+    if _takes_others(workflow, run):
+        return []
+    there = {*workflow.params, *known, *(name for record in records for name in record.updates)}
+    return [name for name in run.context.params if name not in there]
 
 
 def params_now(
