@@ -5,8 +5,18 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from flowctx import Backfill, BusinessCalendar, CalendarError, Daily, PartitionScheme, UnknownPartition, Workflow, run
-from flowctx.backfill import LocalLauncher
+from flowctx import (
+    Backfill,
+    BusinessCalendar,
+    CalendarError,
+    Daily,
+    Monthly,
+    PartitionScheme,
+    UnknownPartition,
+    Workflow,
+    run,
+)
+from flowctx.backfill import JointBackfill, LocalLauncher
 from flowctx.ledger import open_ledger
 
 #: Workers import this module too, and may do so after midnight.
@@ -49,4 +59,29 @@ def test_known_dates_are_launched_before_the_end_and_after_it(flow, left, tmp_pa
             Backfill(flow, selection, "beyond", ledger=ledger).launch(LocalLauncher(ledger, 1))
     with pytest.raises(UnknownPartition, match=known):
         run(flow, partition=f"date={beyond}")
+    ledger.close()
+
+
+FEW = BusinessCalendar.from_sessions("FEW", ["2012-01-03", "2012-01-04", "2012-02-01"])
+few = Workflow("few", partitions=PartitionScheme(date=Daily(start="2012-01-03", calendar=FEW)))
+few.step()(note)
+month = Workflow("month", partitions=PartitionScheme(month=Monthly(start="2012-01-01")))
+
+
+@month.step(inputs={"days": few.output(note).optional(), "before": month.output("count").previous()})
+def count(ctx, *, days, before):
+    """Return how many days there are."""
+    return {"days": len(days)}
+
+
+def test_a_partition_that_the_calendar_does_not_reach_fails_alone(tmp_path):
+    """It fails as it would by itself, with what waits for it; all others of the batch run."""
+    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    days = Backfill(few, "date=2012-01-03..2012-02-01", "all", ledger=ledger)
+    months = Backfill(month, "month=2012-01-31..2012-03-31", "all", ledger=ledger)
+    assert JointBackfill([days, months]).launch(LocalLauncher(ledger, 1)).ended == {"ok": 4, "failed": 2}
+    outcomes = {one.partition: one.error for one in ledger.batches.iter_outcomes("all", workflow="month")}
+    known = "CalendarError: {} is outside what is known of the calendar FEW"
+    assert outcomes["month=2012-02-29"].startswith(known.format("2012-02-29"))
+    assert outcomes["month=2012-03-31"].startswith(known.format("2012-03-31"))
     ledger.close()

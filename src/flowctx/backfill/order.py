@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple, TypeAlias
 
 from flowctx.core.batches.records import Job, PartitionRun, PartitionState
+from flowctx.core.errors import CalendarError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.mapping import PartitionMapping
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -139,7 +140,7 @@ class InputOrder:
                 self._block(path, _failure(item) if item.state.ended else f"{item.title}, under way elsewhere")
             self._ready.append(item)
             return
-        before = list(dict.fromkeys(self._before(path[0], item)))
+        before = self._before(path[0], item)
         blocked = next(filter(None, map(self._why_blocked, before)), 0)
         self._pending[path] = []
         if blocked:
@@ -154,8 +155,13 @@ class InputOrder:
         else:
             self._ready.append(item)
 
-    def _before(self, place: int, job: Job) -> Iterator[Path]:
-        return ((source, *path) for source, mapping, _ in self._inputs[place] for path in mapping.paths(job.key))
+    def _before(self, place: int, job: Job) -> list[Path]:
+        """Return what a job reads of the batch; nothing where a calendar does not reach: its own step fails of that."""
+        read = ((source, mapping.paths(job.key)) for source, mapping, _ in self._inputs[place])
+        try:
+            return list(dict.fromkeys((source, *path) for source, paths in read for path in paths))
+        except CalendarError:
+            return []
 
     def _block(self, path: Path, reason: str) -> None:
         """Note that a partition is not done, and let all that hangs on it wait."""
