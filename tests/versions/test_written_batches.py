@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import tempfile
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -82,6 +83,21 @@ def test_values_of_two_types_are_refused(monkeypatch, block, values, says):
     for rows in ([{"v": [value]} for value in values], [{"v": [None, *values]}]):
         with pytest.raises(PlainDataError, match=r"'v(\[\])?' are not of one type in all partitions \(.*" + says):
             written(rows)
+
+
+@pytest.mark.parametrize("form", [lambda value: value, lambda value: [None, value], lambda value: [{"a": [value]}]])
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (time(16, tzinfo=timezone(timedelta(hours=9))), r"times with an offset"),
+        ([UUID(int=5)], r"UUID and .*list: "),
+        (Decimal("NaN"), r"Decimal.*: "),
+    ],
+)
+def test_values_that_no_table_holds_are_refused(form, value, says):
+    """An offset is not dropped, and what Arrow cannot do is not a matter of two types."""
+    with pytest.raises(PlainDataError, match=r"^the values 'v[^']*' fit in no table \(" + says):
+        written([{"v": form(value)}])
 
 
 def test_lists_are_not_looked_through_value_by_value(monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, BinaryIO
 
@@ -75,16 +75,14 @@ class _Column:
         """
         if array.type == kind:
             return array
-        values = array.to_pylist()
-        try:
-            return pa.array(self._alike(values), type=kind)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as exc:
-            raise _of_two_types(self.name, self._shown(exc, values)) from exc
+        return self._as_arrow(array.to_pylist(), kind)
 
     def _note(self, item: Any, way: _Way, value: Any) -> None:
         """Note of which type an item is, and what is in it, of a value of the column."""
         if item is None:
             return
+        if isinstance(item, time) and item.tzinfo is not None:
+            raise _in_no_table("".join(way), "times with an offset")
         kind = _kind(item)
         self.kinds.setdefault(way, set()).add(kind)
         if kind == "int":
@@ -110,14 +108,16 @@ class _Column:
         if size >= self.largest.get(way, (0, None))[0]:
             self.largest[way] = size, value
 
-    def _as_arrow(self, values: list[Any]) -> pa.Array:
+    def _as_arrow(self, values: list[Any], kind: pa.DataType | None = None) -> pa.Array:
         try:
-            return pa.array(self._alike(values))
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as exc:
-            raise _of_two_types(self.name, self._shown(exc, values)) from exc
+            return pa.array(self._alike(values), type=kind)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as exc:
+            if any(len(kinds) > 1 for kinds in self.kinds.values()):
+                raise _of_two_types(self.name, self._shown(exc, values)) from exc
+            kinds = " and ".join(sorted(set().union(*self.kinds.values())))
+            raise _in_no_table(self.name, f"{kinds}: {self._shown(exc, values)}") from exc
         except (OverflowError, UnicodeEncodeError) as exc:
-            why = self._shown(exc, values)
-            raise PlainDataError(f"the values {self.name!r} fit in no table ({why}); write JSON") from exc
+            raise _in_no_table(self.name, self._shown(exc, values)) from exc
 
     def _alike(self, values: list[Any]) -> list[Any]:
         """Return integers beside decimals as such: Arrow takes them only where they have as many digits."""
@@ -141,6 +141,10 @@ def _of_two_types(way: str, why: str) -> PlainDataError:
     return PlainDataError(
         f"the values {way!r} are not of one type in all partitions ({why}); write JSON, or select fewer"
     )
+
+
+def _in_no_table(way: str, why: str) -> PlainDataError:
+    return PlainDataError(f"the values {way!r} fit in no table ({why}); write JSON")
 
 
 def _is_list(value: object) -> bool:
