@@ -105,14 +105,9 @@ def print_json_with_list(head: Mapping[str, Any], name: str, items: Iterable[Map
         items: Its items, without secrets.
     """
     start = json_text({**mask_data(head), name: []}).removesuffix("[]\n}")
-    # As the only item of a list in a list, it is as deep as in a list of a dict.
-    inside = (json_text([[item]]).removeprefix("[\n  [").removesuffix("\n  ]\n]") for item in items)
-    texts = (f"{comma}{item}" for comma, item in zip(itertools.chain("[", itertools.repeat(",")), inside, strict=False))
-    first = next(texts, None)
-    write_json(start + (first or "[]"), nl=False)
-    for block in in_blocks(texts):
+    inside = (text.removesuffix("\n").replace("\n", "\n  ") for text in json_list(items))
+    for block in in_blocks(itertools.chain([start], inside, ["\n}\n"])):
         write_json(block, nl=False)
-    write_json("\n}" if first is None else "\n  ]\n}")
 
 
 def print_json_list(items: Iterable[Mapping[str, Any]]) -> None:
