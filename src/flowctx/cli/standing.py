@@ -24,7 +24,7 @@ from flowctx.cli.completing import batch_ids
 from flowctx.cli.engines import engine_options, refuse_url
 from flowctx.cli.grids import print_grid
 from flowctx.cli.options import CommandError, json_option, there_option, workflows_option
-from flowctx.cli.output import clock_time, echo, masked_json, print_facts, print_json, print_table, spent
+from flowctx.cli.output import clock_time, echo, masked_json, print_facts, print_json, print_table, spent, write_file
 from flowctx.core.batches.partition_params import has_params_again
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
@@ -78,15 +78,24 @@ def status(
     ):
         found = BatchStatus.of(ledger, batch_id, *workflows)
     if html_file is not None:
-        from flowctx.cli.pages import write_page
-
-        write_page(ledger, found, html_file)
+        _write_page(ledger, found, html_file)
     if as_json:
         print_json(found.to_dict())
     else:
         _show_status(found, most, [workflow.name for workflow in workflows])
         if html_file is not None:
             echo(f"\nwritten to {html_file}")
+
+
+def _write_page(ledger: Ledger, status: BatchStatus, file: Path) -> None:
+    """Write the page about a batch, with its latest tables and what they were built from."""
+    from flowctx.backfill.html_page import render_html  # here: a status without a page needs none of it
+    from flowctx.backfill.previews import latest_tables
+    from flowctx.versions.lineage import lineage
+    from flowctx.versions.lineage_drawing import draw_lineage
+
+    latest = [replace(one, lineage=draw_lineage(lineage(ledger, one.run))) for one in latest_tables(ledger, status)]
+    write_file(file, render_html(status, latest).encode())
 
 
 @contextmanager
