@@ -73,6 +73,17 @@ def test_a_slip_in_python_is_refused_before_the_first_step_runs(way, wanted, wor
     assert called == []
 
 
+@pytest.mark.parametrize("way", ["run", "run_dag", "run_assets"])
+def test_values_of_python_are_taken_as_their_plain_form(way):
+    """A tuple is a list everywhere, and no secret."""
+    limits = Workflow("limits")
+    limits.step("gate", config={"limits": [3, 4]})(lambda ctx, config: {"limits": config["limits"]})
+    target = workflow_dag(limits) if way == "run_dag" else limits
+    wanted = {"gate": {"limits": (1, 2)}}
+    done = {"run": run, "run_dag": run_dag, "run_assets": run_assets}[way](target, step_config=wanted)
+    assert done.context.get_output("gate", "limits") == [1, 2]
+
+
 def test_the_field_of_the_form_is_no_parameter():
     """Whoever passes an unknown parameter is told those that there are."""
     with pytest.raises(ContextError, match="has no parameter 'xyz'; it has note; declare it"):

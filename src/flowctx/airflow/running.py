@@ -123,7 +123,7 @@ def run_dag(
         step_config=step_config,
     )
     workflows = {flow for task in dag.tasks if isinstance(flow := getattr(task, "workflow", None), Workflow)}
-    step_config_of(workflows.pop() if len(workflows) == 1 else None, step_config)  # refused before the first step runs
+    step_config_of(workflows.pop() if len(workflows) == 1 else None, request.step_config)  # refused before a step runs
     conf = _params(dag, workflow, params, request) | request.to_conf()
     with _quiet():
         _prepare()
