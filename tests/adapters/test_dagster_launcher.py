@@ -12,8 +12,8 @@ import pytest
 from adapters.engine_servers import Dagster
 from adapters.recorded_parts import record_failure, record_part, record_skip
 from backfill.flows import flow
-from flowctx import Backfill, BatchError, ContextError, EngineError, backfill
-from flowctx.backfill import LaunchProgress
+from flowctx import Backfill, BatchError, ContextError, EngineError, EngineUnavailable, backfill
+from flowctx.backfill import LaunchProgress, http
 from flowctx.backfill.dagster import DagsterLauncher, launcher_from_env
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
@@ -105,6 +105,73 @@ def test_a_lost_answer_is_not_a_second_run(dagster: Dagster, ledger: Ledger, tro
     dagster.troubles = [("launchRun(", trouble)]
     assert fill(dagster, ledger).ended == {PartitionState.OK: 3}
     assert len(dagster.runs) == 3
+
+
+GONE = {"__typename": "PipelineNotFoundError", "message": "Could not find Pipeline l.r.filled_job"}
+UNREACHABLE = {"__typename": "PythonError", "className": "DagsterUserCodeUnreachableError", "message": "no code server"}
+FORBIDDEN = {"__typename": "UnauthorizedError", "message": "you may not start runs"}
+_ERROR = {"__typename": "RuntimeMismatchConfigError", "message": "no such parameter"}
+INVALID = {"__typename": "RunConfigValidationInvalid", "errors": [_ERROR]}
+
+
+def answer_first(dagster: Dagster, answer: Any) -> None:
+    """Have the first start of a run be answered so."""
+    launch, answers = dagster.launchRun, [answer]
+
+    def launched(info: Any, executionParams: Any) -> Any:
+        return answers.pop() if answers else launch(info, executionParams)
+
+    dagster.launchRun = launched  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("answer", [GONE, UNREACHABLE])
+def test_code_that_is_away_for_a_moment_is_waited_for(dagster: Dagster, ledger: Ledger, answer: Any) -> None:
+    """A code location that is deployed anew fails no partition."""
+    answer_first(dagster, answer)
+    assert fill(dagster, ledger).ended == {PartitionState.OK: 3}
+
+
+@pytest.mark.parametrize("answer", [GONE, UNREACHABLE, FORBIDDEN])
+def test_what_concerns_all_runs_ends_the_launch(
+    dagster: Dagster, ledger: Ledger, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Code that stays away, or a user who may start nothing, fails no partition: the same command goes on."""
+    monkeypatch.setattr(http, "_PATIENCE_SECONDS", 0.0)
+    dagster.instead = [("launchRun(", {"data": {"launchRun": answer}})]
+    with pytest.raises(EngineError, match=answer["message"]):
+        fill(dagster, ledger)
+    assert list(ledger.batches.iter_outcomes("b")) == []
+    dagster.instead = []
+    assert fill(dagster, ledger).ended == {PartitionState.OK: 3}
+
+
+def test_what_concerns_one_run_is_its_failure(dagster: Dagster, ledger: Ledger) -> None:
+    """Dagster says why it does not start it, and starts the others."""
+    answer_first(dagster, INVALID)
+    assert fill(dagster, ledger).ended == {PartitionState.FAILED: 1, PartitionState.OK: 2}
+    assert [run.error for run in ledger.batches.iter_outcomes("b") if run.error] == ["Dagster: no such parameter"]
+
+
+def test_what_failed_in_a_job_that_is_gone_is_run_anew(
+    dagster: Dagster, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be re-executed there: its retry is a new run in the job that there is."""
+    monkeypatch.setattr(http, "_PATIENCE_SECONDS", 0.0)
+    dagster.status = "FAILURE"
+    assert fill(dagster, ledger).failed == 3
+    dagster.status, dagster.instead = "SUCCESS", [("launchRunReexecution(", {"data": {"launchRunReexecution": GONE}})]
+    again = Backfill(flow, SOME, "b", ledger=ledger).launch(DagsterLauncher(dagster.url), retry_failed=True)
+    assert (again.ended, len(dagster.runs)) == ({PartitionState.OK: 3}, 6)
+
+
+def test_something_that_refuses_all_runs_ends_the_launch(
+    dagster: Dagster, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that lets queries through, and no start of a run, is not asked for ever."""
+    monkeypatch.setattr(http, "_PATIENCE_SECONDS", 1.0)
+    dagster.troubles = [("launchRun(", "page")] * 9
+    with pytest.raises(EngineUnavailable, match="Who are you"):
+        fill(dagster, ledger)
 
 
 def test_a_run_that_was_deleted_is_run_anew(dagster: Dagster, ledger: Ledger) -> None:

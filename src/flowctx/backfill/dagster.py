@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -23,14 +24,14 @@ from flowctx.backfill.dagster_runs import (
     partitions_of,
     step_of,
     time_of,
-    why_not_started,
 )
+from flowctx.backfill.dagster_starting import STARTED, concerns_all, is_away, started, why_not_started
 from flowctx.backfill.http import JsonClient
 from flowctx.backfill.polling import MAX_ACTIVE, PAGE, POLL_SECONDS, PollingLauncher, UnderWay
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.run_ledgers import LEDGER_MARK
-from flowctx.core.errors import EngineError, EngineUnavailable
+from flowctx.core.errors import EngineError
 from flowctx.core.partitions.dagster_keys import dagster_key_parts, dagster_key_text
 from flowctx.core.printable import brief
 from flowctx.core.workflow.definition import Workflow
@@ -188,21 +189,23 @@ class DagsterLauncher(PollingLauncher):
             if found is not None and found["runId"] not in known and self._is_of_this_launch(job, found):
                 return self._launched(job, found["runId"])
             known |= {found["runId"]} if found is not None else set()
-        while True:
-            try:
-                answer = self._start(batch, job, before)
-                break
-            except EngineUnavailable:
-                found = self._started(job)  # waits until it is back
-                if found is None or found["runId"] in known:
-                    continue  # a failure may be older than this call, too, if any run was known
-                if job.before is None or found["status"] == "SUCCESS" or self._is_of_this_launch(job, found):
-                    return self._launched(job, found["runId"])
-        if answer["__typename"] == "LaunchRunSuccess":
+        answer = started(partial(self._start, batch, job, before), partial(self._begun, job, known))
+        if answer["__typename"] == STARTED:
             return self._launched(job, answer["run"]["runId"], before.attempt + 1 if before else 1)
-        if before is not None and not self._runs({"runIds": [before.run_id]}, 1):  # it was deleted since
-            return self._begin(batch, going_on(job, before), None)
+        if before is not None and (is_away(answer) or not self._runs({"runIds": [before.run_id]}, 1)):
+            return self._begin(batch, going_on(job, before), None)  # it was deleted since, or its job was
+        if concerns_all(answer):
+            raise self._error(why_not_started(answer))
         return self._refused(job, why_not_started(answer))
+
+    def _begun(self, job: Job, known: Collection[str]) -> dict[str, Any] | None:
+        """Return the run of a job that has begun although the answer was lost, if there is one."""
+        found = self._started(job)  # waits until it is back
+        if found is None or found["runId"] in known:
+            return None
+        # A failure may be older than this call, too, if any run was known.
+        is_new = job.before is None or found["status"] == "SUCCESS" or self._is_of_this_launch(job, found)
+        return found if is_new else None
 
     def _goes_on_anew(self, job: Job, before: PartitionRun) -> bool:
         """Whether what ran before goes on as a run of its own: a re-execution would not do what is due."""
@@ -245,7 +248,7 @@ class DagsterLauncher(PollingLauncher):
 
     def _started(self, job: Job) -> dict[str, Any] | None:
         """Return the latest run of a job, if there is one."""
-        return next(iter(self._runs(tagged(RUN_TAG, job.run_id), 1)), None)
+        return next(iter(self._runs(graphql.tagged(RUN_TAG, job.run_id), 1)), None)
 
     def _is_of_this_launch(self, job: Job, run: Mapping[str, Any]) -> bool:
         """Whether a run may be of this launch: it is under way, or did all of a job of which nothing was known."""
@@ -291,7 +294,9 @@ class DagsterLauncher(PollingLauncher):
         jobs = {self._named, f"{workflow.name}_job", workflow.name}
         seen: set[str] = set()
         for tag in _BATCH_TAGS:
-            for run in self._all_runs(tagged(tag, batch.batch_id)):  # so that a retry comes before what it is of
+            for run in self._all_runs(
+                graphql.tagged(tag, batch.batch_id)
+            ):  # so that a retry comes before what it is of
                 seen.add(run["runId"])
                 if retry_of(run) in seen:
                     continue
@@ -393,8 +398,3 @@ class DagsterLauncher(PollingLauncher):
 
 def _config(workflow: str, job: Job) -> dict[str, Any]:
     return {"resources": {f"{workflow}_params": {"config": to_json(job.params)}}} if job.params else {}
-
-
-def tagged(tag: str, value: str) -> dict[str, Any]:
-    """Return the filter for runs with a tag."""
-    return {"tags": [{"key": tag, "value": value}]}

@@ -8,13 +8,14 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from flowctx.backfill.bulk import LANES, BulkLauncher
-from flowctx.backfill.dagster import LIVE, RUN_TAG, DagsterLauncher, Place, tagged
+from flowctx.backfill.dagster import LIVE, RUN_TAG, DagsterLauncher, Place
 from flowctx.backfill.dagster import launcher_from_env as native_from_env
 from flowctx.backfill.dagster_retries import tags_of
-from flowctx.backfill.dagster_runs import why_not_started
+from flowctx.backfill.dagster_starting import STARTED, started, why_not_started
+from flowctx.backfill.graphql import tagged
 from flowctx.core.batches.bulk import BULK, GOT_THROUGH_TAG, RUN_SLICE, BulkRequest, Slice, bulk_name
 from flowctx.core.batches.records import BatchRecord
-from flowctx.core.errors import EngineError, EngineUnavailable
+from flowctx.core.errors import EngineError
 from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_request import RunRequest
@@ -130,13 +131,10 @@ class DagsterBulkLauncher(BulkLauncher):
         tags = {RUN_TAG: mark, _LAUNCHER_TAG: request.launcher, **RunRequest(batch_id=request.batch_id).to_tags()}
         tags["dagster/max_retries"] = "0"  # a slice that dies is started again here; a retry would run beside that
         config = {"ops": {RUN_SLICE: {"config": {BULK: request.to_dict(), "slice": asdict(part)}}}}
-        try:
-            answer = self._dagster._launch(self._job, config, tags)
-        except EngineUnavailable:  # whether it has begun is not known
-            found = self._dagster._runs(tagged(RUN_TAG, mark), 1)
-            if found:
-                return str(found[0]["runId"])
-            answer = self._dagster._launch(self._job, config, tags)
-        if answer["__typename"] == "LaunchRunSuccess":
+        answer = started(
+            lambda: self._dagster._launch(self._job, config, tags),
+            lambda: next(iter(self._dagster._runs(tagged(RUN_TAG, mark), 1)), None),
+        )
+        if answer["__typename"] == STARTED:
             return str(answer["run"]["runId"])
         raise EngineError(f"Dagster does not start a slice of batch {request.batch_id!r}: {why_not_started(answer)}")

@@ -1,4 +1,4 @@
-"""What Dagster says of a run: of which workflow, partitions and steps it is, when it was, and why there is none."""
+"""What Dagster says of a run: of which workflow, partitions and steps it is, and when it was."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from flowctx.core.masking import mask_text
 from flowctx.core.partitions.dagster_keys import fold, parse_dagster_key, static_dimensions, static_values
 from flowctx.core.partitions.key import PartitionKey, escape_value
 from flowctx.core.partitions.scheme import PartitionScheme
-from flowctx.core.printable import brief
 from flowctx.core.workflow.definition import Workflow
 
 #: So much is told of what Dagster says.
@@ -82,13 +81,6 @@ def step_of(key: str, workflow: Workflow | None) -> str:
 def time_of(seconds: float | None) -> datetime | None:
     """Return a time as Dagster says it."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-
-
-def why_not_started(answer: Mapping[str, Any]) -> str:
-    """Return why Dagster has not started a run: what its errors say, else what the answer is called."""
-    errors = answer.get("errors") or [answer]
-    error = "; ".join(str(error.get("message") or answer["__typename"]) for error in errors)
-    return brief(one_line(error), LONGEST)
 
 
 def one_line(text: object) -> str:

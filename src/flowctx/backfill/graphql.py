@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 VERSION = "{ version }"
 
 JOBS = """
@@ -16,6 +18,7 @@ _LAUNCHED = """
   __typename
   ... on LaunchRunSuccess { run { runId } }
   ... on RunConfigValidationInvalid { errors { message } }
+  ... on PythonError { className }
   ... on Error { message }
 """
 
@@ -54,3 +57,8 @@ query ($id: ID!, $cursor: String) { runOrError(runId: $id) { __typename
 STOP = """
 mutation ($ids: [String!]!) { terminateRuns(runIds: $ids, terminatePolicy: SAFE_TERMINATE) { __typename } }
 """
+
+
+def tagged(tag: str, value: str) -> dict[str, Any]:
+    """Return the filter for runs with a tag."""
+    return {"tags": [{"key": tag, "value": value}]}

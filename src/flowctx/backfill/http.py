@@ -36,6 +36,21 @@ class Answer(NamedTuple):
         return " ".join(str(detail).split())[:500]
 
 
+class Patience:
+    """Waits before another try, for longer each time and for a minute in all."""
+
+    def __init__(self) -> None:
+        self._end, self._pause = time.monotonic() + _PATIENCE_SECONDS, 0.5
+
+    def wait(self) -> bool:
+        """Wait before another try; return whether there is one: false, at once, where it would be too late."""
+        if time.monotonic() + self._pause > self._end:
+            return False
+        time.sleep(self._pause)
+        self._pause = min(self._pause * 2, 8.0)
+        return True
+
+
 class JsonClient:
     """Calls one server.
 
@@ -77,7 +92,7 @@ class JsonClient:
             EngineUnavailable: It cannot be reached, or for too long there are only errors of its own or what is no
                 JSON object, such as the log-in page of something before it.
         """
-        began, pause, refused = time.monotonic(), 0.5, False
+        patience, refused = Patience(), False
         while True:
             try:
                 headers = self._headers(refused) if signed else {}
@@ -94,14 +109,11 @@ class JsonClient:
                 if _is_its_own(answer):
                     return answer
                 why = f"{answer.status}: {answer.detail[:200]}"
-            patience = _PATIENCE_SECONDS if self._was_there and repeat else 0.0
-            if time.monotonic() + pause > began + patience:
+            if not (self._was_there and repeat and patience.wait()):
                 raise EngineUnavailable(
                     f"{self.name} at {self.url} cannot be reached ({why}); is it up, and is the URL right "
                     f"(--url or {self._setting})?"
                 )
-            time.sleep(pause)
-            pause = min(pause * 2, 8.0)
 
     def _once(
         self, method: str, path: str, query: Mapping[str, Any] | None, body: Any, headers: Mapping[str, str]
