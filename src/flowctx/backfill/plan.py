@@ -22,7 +22,7 @@ from flowctx.backfill.same_batch import (
     refuse_forgotten,
     same_params,
 )
-from flowctx.backfill.selected import scheme_of, selected
+from flowctx.backfill.selected import scheme_of
 from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.backfill.settling import Settling
 from flowctx.backfill.superseding import warn_of_superseded
@@ -36,6 +36,7 @@ from flowctx.core.durability.continuation import changed_params
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import COMPLETE
 from flowctx.core.errors import BatchError, LedgerError, NotDue, UnknownRun, ending_text
+from flowctx.core.partitions.due_selection import selected
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.renames import warn_renamed

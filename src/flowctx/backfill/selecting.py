@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 
 from flowctx.backfill.order import BatchInput, batch_inputs, ranked
-from flowctx.backfill.selected import scheme_of, selected
+from flowctx.backfill.selected import scheme_of
 from flowctx.core.errors import NotDue, PartitionError
+from flowctx.core.partitions.due_selection import selected
 from flowctx.core.partitions.mapping import PartitionMapping
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection

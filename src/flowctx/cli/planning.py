@@ -12,13 +12,14 @@ from flowctx.backfill.call import kept_params
 from flowctx.backfill.joint import JointBackfill
 from flowctx.backfill.plan import ParamsOf
 from flowctx.backfill.same_batch import refuse_another_workflow
-from flowctx.backfill.selected import scheme_of, selected, selections_again
+from flowctx.backfill.selected import scheme_of, selections_again
 from flowctx.cli.options import CommandError
 from flowctx.cli.output import echo
 from flowctx.core.batches.partition_params import has_params_again
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError, NotDue
+from flowctx.core.partitions.due_selection import selected
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow

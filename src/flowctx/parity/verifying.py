@@ -11,10 +11,10 @@ from shutil import copytree, disk_usage
 from types import MappingProxyType
 from typing import Any, Final
 
-from flowctx.backfill.selected import selected
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import EngineError, FlowctxError, LedgerError, PartitionError, PayloadError
+from flowctx.core.partitions.due_selection import selected
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.temporary_files import having_room, no_room
