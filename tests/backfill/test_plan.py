@@ -282,26 +282,6 @@ def test_a_range_ends_with_what_is_due_of_the_values_that_it_names(ledger: Ledge
         Backfill(flow, f"date={start}..,tier=OTC;date=last:1,tier=T1", "c", ledger=ledger)
 
 
-@pytest.mark.parametrize("end", [None, "2026-12-31"])
-def test_the_last_dates_of_a_calendar_that_has_ended_are_those_that_are_known(ledger: Ledger, end: str | None) -> None:
-    """``last:2`` counts from the last one, whether or not the cadence goes on."""
-    known = BusinessCalendar.from_holidays("OLD", ["2012-01-02"], first="2012-01-01", last="2012-03-30")
-    flow = Workflow("old", partitions=PartitionScheme(date=Daily(start="2012-01-03", end=end, calendar=known)))
-    flow.step("only")(lambda ctx: None)
-    assert jobs(Backfill(flow, "date=last:2", "b", ledger=ledger)) == ["date=2012-03-29", "date=2012-03-30"]
-
-
-def test_the_last_dates_of_a_cadence_that_begins_later_are_not_due(ledger: Ledger) -> None:
-    """``last:3`` has no date to count from yet; a retry may succeed, and an until says from where."""
-    start = datetime.now(UTC).date() + timedelta(days=9)
-    flow = Workflow("later", partitions=PartitionScheme(date=Daily(start=start)))
-    flow.step("only")(lambda ctx: None)
-    with pytest.raises(NotDue, match=f"date=last:3 counts from the latest date that is due.*the first is {start}"):
-        Backfill(flow, "date=last:3", "b", ledger=ledger)
-    until = start + timedelta(days=4)
-    assert len(Backfill(flow, "date=last:3", "b", until=until, ledger=ledger).selection) == 3
-
-
 def test_the_last_dates_of_a_value_without_any_are_not_due(ledger: Ledger) -> None:
     """Of another value some are; of both, those of that one are selected."""
     delays = {"tier": {"T1": timedelta(0), "OTC": timedelta(weeks=5000)}}

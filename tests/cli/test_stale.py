@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sqlite3
 import sys
 
@@ -210,6 +211,26 @@ class Doubling(Dagster):
     def answer(self, method, path, body):
         status, found = super().answer(method, path, body)
         return status, json.loads(json.dumps(found).replace("filled_job", "double_job"))
+
+
+@pytest.mark.parametrize("end", ["", ', end="2999-12-31"'])
+def test_the_last_dates_of_versions_are_those_that_are_due(shell, end):
+    """As those of a batch are, whether or not the scheme has an end; each command says which dates these are."""
+    sys.modules.pop("going_on", None)
+    (shell.folder / "going_on.py").write_text(SOURCE.replace(', end="2026-01-07"', end))
+    source, double, some = "going_on:source", "going_on:double", ("--select", "date=last:3")
+    both = shell("backfill", source, double, "--batch", "first", *some, "--workers", "1")
+    assert re.search(r"date=last:3 is date=\S+ of source\n.*date=last:3 is date=\S+ of double", both, re.DOTALL)
+    shell("backfill", source, "--batch", "restate", *some, "-p", "price=5", "--workers", "1")
+    for command, words in (
+        (("stale", double, *some), "was captured again by"),
+        (("output", source, "price", *some), "5.0"),
+        (("diff", source, "--batch", "first", *some), "changed"),
+        (("backfill", double, "--stale", "--batch", "mend", *some, "--dry-run"), "would run"),
+    ):
+        printed = shell(*command, exit_code=int(command[0] == "diff"))
+        assert re.search(r"^date=last:3 is date=", printed, re.MULTILINE), printed
+        assert words in printed
 
 
 @pytest.mark.parametrize(("name", "server"), [("airflow", Airflow), ("dagster", Doubling)])

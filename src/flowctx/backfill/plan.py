@@ -82,7 +82,7 @@ class Backfill:
         batch_id: The id that all its runs carry.
         params: Parameters on top of the workflow's own, or a function that makes them from the partition key.
         until: The last as-of date: what is selected after it is left out. Without it, ``last:5`` counts from the
-            latest one that is due, where the scheme has no end.
+            latest one that is due.
         ledger: Where it is remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
 
     Raises:

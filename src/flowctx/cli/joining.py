@@ -76,6 +76,8 @@ def _chosen(
     """Return what is selected of each workflow; with what hangs on it of those near them."""
     now = datetime.now(UTC)
     some = list(zip(workflows, selections_of(workflows, selection, now=now, until=until), strict=True))
+    for workflow, keys in some if selection is not None and "last:" in selection else ():
+        echo(f"{selection} is {keys} of {workflow.name}", err=True)
     if near is None:
         return _not_empty(some, until)
     found = _with_what_hangs(some, near, now, until)

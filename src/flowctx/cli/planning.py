@@ -15,6 +15,7 @@ from flowctx.backfill.same_batch import refuse_another_workflow
 from flowctx.backfill.selected import scheme_of, selections_again
 from flowctx.cli.options import CommandError
 from flowctx.cli.output import echo
+from flowctx.cli.selections import selection_typed
 from flowctx.core.batches.partition_params import has_params_again
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger
@@ -53,16 +54,14 @@ def plan_of(
         CommandError: The batch cannot be.
     """
     known = ledger.find_batch(batch_id)
-    chosen: Selection | str | None = selection
     try:
+        chosen = selection_typed(workflow, selection, until)
         if known is not None:
             refuse_another_workflow(known, workflow.name)
             if selection is None:
                 (chosen,) = selections_again(known, [workflow], until, extend=extend)
             params = params or kept_params(known)
         plan = Backfill(workflow, chosen, batch_id, params=params, until=until, ledger=ledger)
-        if selection is not None and "last:" in selection:
-            echo(f"{selection} is {plan.selection}", err=True)
         plan.reconcile(extend=extend)
     except NotDue:
         raise  # it is right later
@@ -109,7 +108,8 @@ def stale_plan_of(
             if not has_params_again(known.params_from):
                 raise CommandError(f"batch {batch_id!r} was not made by --stale; take another id for what is stale")
             _refuse_source(workflow, known)
-        chain = _chain_of(workflow, known, selection, until, extend=extend, ledger=ledger)
+        typed = selection_typed(workflow, selection, until)
+        chain = _chain_of(workflow, known, typed, until, extend=extend, ledger=ledger)
         if not chain:
             return None
         asked = params or (kept_params(own) if own is not None else {})
@@ -152,7 +152,7 @@ def _refuse_source(workflow: Workflow, known: BatchRecord) -> None:
 def _chain_of(
     workflow: Workflow,
     known: BatchRecord | None,
-    selection: str | None,
+    selection: Selection | str | None,
     until: str | None,
     *,
     extend: bool,

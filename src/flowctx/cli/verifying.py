@@ -18,6 +18,7 @@ from flowctx.cli.options import (
     there_option,
 )
 from flowctx.cli.output import echo, print_json, print_table
+from flowctx.cli.selections import selection_typed
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError
 from flowctx.core.workflow.import_path import import_workflow
@@ -72,6 +73,7 @@ def verify(
     """  # noqa: D301 - \b is for click
     workflow = import_workflow(target)
     on = [name.strip() for name in engines.split(",") if name.strip()]
+    how["select"] = selection_typed(workflow, how["select"])
     try:
         found = compare(
             workflow,

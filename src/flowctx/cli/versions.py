@@ -20,6 +20,7 @@ from flowctx.cli.output import (
     write_file,
 )
 from flowctx.cli.run_names import run_named
+from flowctx.cli.selections import selection_typed
 from flowctx.cli.standard_output import data_alone
 from flowctx.cli.written_outputs import WrittenOutputs
 from flowctx.core.durability.ledger import Ledger
@@ -119,7 +120,8 @@ def output(
     if form is not None and file is None:
         data_alone()
     workflow = workflow_of(target, ledger)
-    written = WrittenOutputs(output_pages(workflow, step, select, ledger=ledger, **which), table)
+    chosen = selection_typed(workflow, select, which["until"])
+    written = WrittenOutputs(output_pages(workflow, step, chosen, ledger=ledger, **which), table)
     if form is None:
         written.show()
     elif file is None:
@@ -195,7 +197,8 @@ def diff(
         before, after = _sides(which, other)
         found = Differences(workflow=workflow.name, before=before.text, after=after.text)
         scope: dict[str, Any] = {"step": step, "common": common, "until": until}
-        some = iter_diff(workflow, before, after, select, how, ledger=ledger, **scope)
+        chosen = selection_typed(workflow, select, until)
+        some = iter_diff(workflow, before, after, chosen, how, ledger=ledger, **scope)
     lines = None if html_file is not None else 0 if as_json else limit + 1
     with WaitingDifferences(found, some, lines=lines, data=as_json) as waiting:
         _show_differences(waiting, limit, html_file, as_json=as_json)
@@ -266,6 +269,7 @@ def stale(target: str, ledger: Ledger, as_json: bool, **how: Any) -> None:
     The same content makes nothing stale. To run them again: flowctx backfill WORKFLOW --stale --batch ID.
     """  # noqa: D301 - \b is for click
     workflow = workflow_of(target, ledger)
+    how["select"] = selection_typed(workflow, how["select"], how["until"])
     if as_json:
         print_json_list(map(stale_data, iter_stale(workflow, ledger=ledger, **how)))
         return

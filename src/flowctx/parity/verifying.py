@@ -159,11 +159,7 @@ def _keys(workflow: Workflow, select: Selection | str | None) -> Sequence[Partit
     if select is None:
         example = f"{scheme.cadence_dimension}=last:5" if scheme.cadence_dimension else f"{scheme.dimensions[0]}=…"
         raise PartitionError(f"say which partitions of {workflow.name!r} are compared: select={example!r} (--select)")
-    if isinstance(select, str):
-        # "last:5" alone can only mean dates.
-        text = f"{scheme.cadence_dimension}={select}" if select.startswith("last:") else select
-        select = selected(scheme, text, None)
-    found = select
+    found = selected(scheme, select, None)
     for key in found:
         scheme.check_due(key, datetime.now(UTC))
     return sorted(found, key=lambda key: (scheme.as_of_date(key) or date.min, scheme.path_of(key)))

@@ -18,6 +18,7 @@ from flowctx.core.durability.version_choice import VersionChoice, check_past
 from flowctx.core.durability.versions import PrunedVersion, Version, by_partition, older_with_step, without_step
 from flowctx.core.errors import LedgerError, PartitionError, UnknownBatch, VersionGone
 from flowctx.core.execution.envelope import Envelope
+from flowctx.core.partitions.due_selection import selected
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
@@ -84,20 +85,20 @@ class StepVersions:
 
         Args:
             select: Which; ``None``: those that anybody has captured.
-            until: The last as-of date: what is selected after it is left out.
+            until: The last as-of date: what is selected after it is left out. Without it, ``last:5`` counts from the
+                latest one that is due.
 
         Raises:
             PartitionError: It cannot be, or the workflow has no partitions to select from.
+            NotDue: It counts from the latest date that is due, and none is.
         """
         scheme = self.workflow.partitions
         if scheme is None:
             if select is not None or until is not None:
                 raise PartitionError(f"workflow {self.workflow.name!r} has no partitions; leave out select= (--select)")
             return [None]
-        if isinstance(select, Selection):
-            return select if until is None else select.up_to(until)
         if select is not None or until is not None:
-            return scheme.select(select, until=until)
+            return selected(scheme, select, until)
         return KeysInOrder(scheme, self.ledger.captured_partitions(self.workflow.name))
 
     def chosen(

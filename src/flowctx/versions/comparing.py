@@ -52,7 +52,8 @@ def diff(
         atol: Numbers that differ by no more are equal.
         rtol: Numbers that differ by no more than this part of the new one are equal.
         common: Only partitions that both versions have.
-        until: The last as-of date: what is selected after it is left out.
+        until: The last as-of date: what is selected after it is left out. Without it, ``last:5`` counts from the latest
+            one that is due.
         ledger: Where they are remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
 
     Raises:

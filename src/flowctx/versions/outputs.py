@@ -48,7 +48,8 @@ def outputs(
         batch_id: Only versions of this batch.
         revision: The versions of this number.
         known_at: The versions that were current at this time on the ledger's clock, or its text with a time zone.
-        until: The last as-of date: what is selected after it is left out.
+        until: The last as-of date: what is selected after it is left out. Without it, ``last:5`` counts from the latest
+            one that is due.
         ledger: Where they are remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
 
     Returns:

@@ -131,7 +131,8 @@ def stale(
         code: Also return partitions of which a step ran with other code than it has now.
         atol: Numbers that differ by no more are the same content.
         rtol: The same, as a part of the new number.
-        until: The last as-of date: what is selected after it is left out.
+        until: The last as-of date: what is selected after it is left out. Without it, ``last:5`` counts from the latest
+            one that is due.
         ledger: Where they are remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
 
     Returns:

@@ -1,0 +1,30 @@
+"""What a selection means that counts from the latest date that is due."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from flowctx import BusinessCalendar, Daily, PartitionScheme
+from flowctx.core.errors import NotDue
+from flowctx.core.partitions.due_selection import selected
+
+
+@pytest.mark.parametrize("end", [None, "2026-12-31"])
+def test_the_last_dates_of_a_calendar_that_has_ended_are_those_that_are_known(end: str | None) -> None:
+    """``last:2`` counts from the last one, whether or not the cadence goes on."""
+    known = BusinessCalendar.from_holidays("OLD", ["2012-01-02"], first="2012-01-01", last="2012-03-30")
+    scheme = PartitionScheme(date=Daily(start="2012-01-03", end=end, calendar=known))
+    some = selected(scheme, "date=last:2", None)
+    assert [key.date for key in some] == ["2012-03-29", "2012-03-30"]
+    assert str(selected(scheme, some, "2012-03-29")) == "date=2012-03-29"
+
+
+def test_the_last_dates_of_a_cadence_that_begins_later_are_not_due() -> None:
+    """``last:3`` has no date to count from yet; a retry may succeed, and an until says from where."""
+    start = datetime.now(UTC).date() + timedelta(days=9)
+    scheme = PartitionScheme(date=Daily(start=start))
+    with pytest.raises(NotDue, match=f"date=last:3 counts from the latest date that is due.*the first is {start}"):
+        selected(scheme, "date=last:3", None)
+    assert len(selected(scheme, "date=last:3", start + timedelta(days=4))) == 3
