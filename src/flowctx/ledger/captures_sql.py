@@ -113,8 +113,7 @@ class SqlCaptures:
             known = reads_in(at.execute(select(attempts.c.reads).where(*latest)).scalar())
             reads = {name: some for name, some in known.items() if name not in names}
             at.execute(update(attempts).where(*latest).values(reads=reads_text(reads)))
-        complete = (captures.c.holder == key, captures.c.state == str(CaptureState.COMPLETE))
-        at.execute(update(captures).where(*complete).values(**_let_go()))
+        at.execute(update(captures).where(captures.c.holder == key, can_be_read(captures)).values(**_let_go()))
 
     def renew_capture(self, capture: Capture, lease: timedelta) -> Capture:
         """Extend the lease of a claimed capture, from now."""
@@ -223,7 +222,7 @@ def held_by(run: RunRecord) -> tuple[Any, ...]:
 
 
 def _let_go() -> dict[str, Any]:
-    """Return what changes about a complete capture that is whole no more; when it first was stays known."""
+    """Return what changes about a capture that could be read and is whole no more; when it first was stays known."""
     first = func.coalesce(captures.c.first_completed_at, captures.c.completed_at)
     return {"state": str(CaptureState.RELEASED), "completed_at": None, "first_completed_at": first}
 

@@ -174,7 +174,7 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
             self._runs[run.key] = replace(known, reads=reads)
             self._steps[run.key] = {n: record for n, record in self._steps[run.key].items() if n not in steps}
             for key, held in self._captures.items():
-                if held.holder == run.key.digest and held.state is CaptureState.COMPLETE:
+                if held.holder == run.key.digest and (held.state is CaptureState.COMPLETE or held.is_hole):
                     first = held.first_completed_at or held.completed_at
                     loose = replace(held, state=CaptureState.RELEASED, completed_at=None, first_completed_at=first)
                     self._captures[key] = loose
@@ -183,7 +183,7 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
         """Say how a run ended; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         with self._lock:
             now = self.now()
-            if run.is_part and status is RunStatus.OK:
+            if run.is_part and status in (RunStatus.OK, RunStatus.SKIPPED):
                 self._owned(run)
                 self._take_capture(replace(run, selected=()), None, "recapture", timedelta(0))
             ended = replace(self._owned(run), status=status, error=error, finished_at=now, lease_until=None)

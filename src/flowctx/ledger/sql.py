@@ -279,7 +279,7 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
 
         def work(at: Connection) -> None:
             now = self._database.now(at)
-            if run.is_part and status is RunStatus.OK and run.capture is not None:
+            if run.is_part and status in (RunStatus.OK, RunStatus.SKIPPED) and run.capture is not None:
                 self._take_turns(at, run.capture.idempotency_key)
                 no_time = timedelta(0)
                 self._claim(at, run.capture, run.key.digest, now, no_time, "recapture", None, claimant_of(run))

@@ -6,10 +6,13 @@ import itertools
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord, VersionRead
 from flowctx.core.durability.version_choice import VersionChoice
+from flowctx.core.errors import CaptureHeld
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
 from flowctx.testing.clock import NOON, FakeClock
@@ -146,6 +149,22 @@ class VersionsContract:
             _recorded(ledger, _run(f"r{number}", f"b{number}"), output={"nav": nav})
         one, same, other = (version.digest for version in ledger.versions("nav", "value", [_KEY]))
         assert one == same != other
+
+    def test_a_part_that_finds_nothing_hides_what_is_older(self, ledger: Ledger) -> None:
+        """It says so as a whole run does, and does not while it is made again; a capture that another has, it leaves."""
+        _recorded(ledger, _run("r1", "b1"))
+        part = replace(_run("r2", "b2"), steps=("value", "total"), selected=("value",))
+        _recorded(ledger, part, RunStatus.SKIPPED, status=StepStatus.SKIPPED)
+        [first, hole] = ledger.captures()
+        subject = first.key.idempotency_key
+        assert (hole.is_hole, hole.revision, hole.run_id) == (True, 2, "r2")
+        assert ledger.current_revisions([subject]) == {subject: 2}
+        ledger.forget(ledger.begin(part), ["value"])
+        assert ledger.current_revisions([subject]) == {subject: 1}
+        late = ledger.begin(replace(_run("r3", "b2"), steps=part.steps, selected=part.selected))
+        ledger.begin(_run("r4", "b2"))
+        with pytest.raises(CaptureHeld):
+            ledger.finish(late, RunStatus.SKIPPED)
 
     def test_the_records_of_a_step_of_several_runs(self, ledger: Ledger) -> None:
         """They come by the digests of the runs' keys, and only of those that have the step."""

@@ -81,7 +81,7 @@ class RunLedger(Protocol):
     def forget(self, run: RunRecord, steps: Collection[str]) -> None:
         """Forget what is recorded of steps that do not count any more, and which versions they were to read again.
 
-        A capture that the run has completed is let go.
+        A capture that the run has completed, or that says that there is nothing, is let go.
 
         Raises:
             Superseded: The run has another owner by now; nothing is written.
@@ -91,7 +91,7 @@ class RunLedger(Protocol):
     def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
         """Say how a run ended; its capture is complete with it if it is ``ok``, or is let go.
 
-        A run of a part has no capture of its own while it runs; it is given one here, if it completes it.
+        A run of a part has no capture of its own while it runs; it is given one here, if it completes it or is skipped.
 
         Raises:
             Superseded: The run has another owner by now; nothing is written.
