@@ -28,7 +28,7 @@ from flowctx.ledger.artifacts_memory import MemoryArtifacts
 from flowctx.ledger.batches_memory import MemoryBatches
 from flowctx.ledger.captures import by_subject, claimant_of, decide_claim, requested_capture
 from flowctx.ledger.old_names import OldNames
-from flowctx.ledger.ownership import owned, refuse_alive, refuse_known, refuse_unseen
+from flowctx.ledger.ownership import owned, refuse_alive, refuse_known, refuse_unseen, reopened
 from flowctx.ledger.pruning_memory import MemoryPruning
 from flowctx.ledger.refusals import no_attempt, no_longer_held, one_run, superseded, taken_over
 from flowctx.ledger.versions_memory import MemoryVersions
@@ -107,7 +107,7 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
                 known = known.joined_by(run)
                 if known.status is RunStatus.RUNNING:
                     return self._join(known, lease)
-                run, resumes = replace(known, status=RunStatus.RUNNING, finished_at=None, error=None), None
+                run, resumes = reopened(known), None
                 completed = self._steps[run.key]
             elif known is not None:
                 run = replace(run, fencing_token=known.fencing_token + 1)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from flowctx.core.durability.records import RunRecord
+from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.errors import RunAlive, RunExists, Superseded
 from flowctx.core.workflow.result import StepStatus
 
@@ -27,6 +28,11 @@ def this_process() -> str:
 def owned(owner: str | None, now: datetime, lease: timedelta) -> dict[str, Any]:
     """Return the fields that say whose a run is from now on; this process's, if nobody is named."""
     return {"owner": owner or this_process(), "begun_at": now, "lease_until": now + lease}
+
+
+def reopened(run: RunRecord) -> RunRecord:
+    """Return a run that is over, as it goes on itself when a step of it begins again, whoever went on with it."""
+    return replace(run, status=RunStatus.RUNNING, finished_at=None, error=None, continued_by=None)
 
 
 def refuse_alive(run: RunRecord, now: datetime) -> None:

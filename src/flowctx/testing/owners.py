@@ -57,6 +57,17 @@ class OwnersContract:
         forced = ledger.begin(replace(again, attempt=3), resumes=resumed, take_over=True)
         assert forced.fencing_token > resumed.fencing_token > run.fencing_token
 
+    def test_a_run_that_begins_again_goes_on_itself(self, ledger: Ledger) -> None:
+        """Whoever continued it has lost its capture to it, and nobody is sent there any more."""
+        first = ledger.begin(a_run("first", batch_id="b1"))
+        ledger.finish(first, RunStatus.FAILED)
+        other = replace(a_run("other", batch_id="b1"), attempt=2)
+        ledger.finish(ledger.begin(other, resumes=ledger.get_run("first")), RunStatus.OK)
+        assert ledger.get_run("first").continued_by == "other"
+        again = ledger.begin(a_run("first", batch_id="b1"))
+        assert again.continued_by is ledger.get_run("first").continued_by is None
+        assert [capture.run_id for capture in ledger.captures()] == ["first"]
+
     def test_a_plan_holds_for_the_steps_that_it_has_seen(self, ledger: Ledger) -> None:
         """Who has planned without a step that was recorded meanwhile is told to plan again."""
         run = ledger.begin(a_run())
