@@ -113,7 +113,14 @@ class SqlCaptures:
             known = reads_in(at.execute(select(attempts.c.reads).where(*latest)).scalar())
             reads = {name: some for name, some in known.items() if name not in names}
             at.execute(update(attempts).where(*latest).values(reads=reads_text(reads)))
-        at.execute(update(captures).where(captures.c.holder == key, can_be_read(captures)).values(**_let_go()))
+        self._let_go(at, key)
+
+    def _let_go(self, at: Connection, run_key: str) -> None:
+        """Let go of what a run has captured and is whole no more; since when and until when it was, stays known."""
+        now, first = self._database.now(at), func.coalesce(captures.c.first_completed_at, captures.c.completed_at)
+        written = {"claimed_at": stamp(now), "completed_at": None, "first_completed_at": first}
+        captured = (captures.c.holder == run_key, can_be_read(captures))
+        at.execute(update(captures).where(*captured).values(state=str(CaptureState.RELEASED), **written))
 
     def renew_capture(self, capture: Capture, lease: timedelta) -> Capture:
         """Extend the lease of a claimed capture, from now."""
@@ -219,12 +226,6 @@ def held_by(run: RunRecord) -> tuple[Any, ...]:
     """Return the conditions under which a capture is the one that a run writes."""
     owned = captures.c.holder == run.key.digest
     return (owned, *_is(run.capture)) if run.capture else (owned, false())
-
-
-def _let_go() -> dict[str, Any]:
-    """Return what changes about a capture that could be read and is whole no more; when it first was stays known."""
-    first = func.coalesce(captures.c.first_completed_at, captures.c.completed_at)
-    return {"state": str(CaptureState.RELEASED), "completed_at": None, "first_completed_at": first}
 
 
 def settled(now: datetime, complete: bool, *, is_hole: bool = False) -> dict[str, Any]:

@@ -112,8 +112,10 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
             elif known is not None:
                 run = replace(run, fencing_token=known.fencing_token + 1)
             self._take_capture(run, resumes, on_captured, lease)
-            before = resumes.key if resumes else run.key
-            self._steps[run.key] = {n: record for n, record in self._steps.get(before, {}).items() if n in completed}
+            before = self._steps.get(resumes.key if resumes else run.key, {})
+            self._steps[run.key] = {name: record for name, record in before.items() if name in completed}
+            if resumes is not None and resumes.key == run.key and len(self._steps[run.key]) < len(before):
+                self._let_go(run.key.digest)
             if resumes is not None and resumes.key != run.key:
                 for attempt in range(1, resumes.attempt + 1):
                     self._contexts[run.key, attempt] = self._contexts[resumes.key, attempt]
@@ -173,11 +175,13 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
             reads = {name: some for name, some in known.reads.items() if name not in steps}
             self._runs[run.key] = replace(known, reads=reads)
             self._steps[run.key] = {n: record for n, record in self._steps[run.key].items() if n not in steps}
-            for key, held in self._captures.items():
-                if held.holder == run.key.digest and (held.state is CaptureState.COMPLETE or held.is_hole):
-                    first = held.first_completed_at or held.completed_at
-                    loose = replace(held, state=CaptureState.RELEASED, completed_at=None, first_completed_at=first)
-                    self._captures[key] = loose
+            self._let_go(run.key.digest)
+
+    def _let_go(self, digest: str) -> None:
+        for key, held in self._captures.items():
+            if held.holder == digest and (held.state is CaptureState.COMPLETE or held.is_hole):
+                loose = replace(held, state=CaptureState.RELEASED, completed_at=None, claimed_at=self.now())
+                self._captures[key] = replace(loose, first_completed_at=held.first_completed_at or held.completed_at)
 
     def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
         """Say how a run ended; see :class:`~flowctx.core.durability.ledger.Ledger`."""

@@ -230,7 +230,9 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
     def _copy_completed(self, at: Connection, run: RunRecord, resumes: RunRecord, completed: Collection[str]) -> None:
         old, new = resumes.key.digest, run.key.digest
         if old == new:
-            at.execute(delete(steps).where(steps.c.run_key == new, steps.c.step.not_in(list(completed))))
+            gone = delete(steps).where(steps.c.run_key == new, steps.c.step.not_in(list(completed)))
+            if at.execute(gone).rowcount:
+                self._let_go(at, new)
             return
         for table, which in ((attempts, true()), (steps, steps.c.step.in_(list(completed)))):
             rest = [column for column in table.c if column.name != "run_key"]

@@ -10,9 +10,9 @@ import pytest
 
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord, VersionRead
+from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus, StepRecord, VersionRead
 from flowctx.core.durability.version_choice import VersionChoice
-from flowctx.core.errors import CaptureHeld
+from flowctx.core.errors import CaptureHeld, VersionGone
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
 from flowctx.testing.clock import NOON, FakeClock
@@ -151,7 +151,7 @@ class VersionsContract:
         assert one == same != other
 
     def test_a_part_that_finds_nothing_hides_what_is_older(self, ledger: Ledger) -> None:
-        """It says so as a whole run does, and does not while it is made again; a capture that another has, it leaves."""
+        """It says so as a whole run does, but not while it is made again, nor where another run has the capture."""
         _recorded(ledger, _run("r1", "b1"))
         part = replace(_run("r2", "b2"), steps=("value", "total"), selected=("value",))
         _recorded(ledger, part, RunStatus.SKIPPED, status=StepStatus.SKIPPED)
@@ -165,6 +165,34 @@ class VersionsContract:
         ledger.begin(_run("r4", "b2"))
         with pytest.raises(CaptureHeld):
             ledger.finish(late, RunStatus.SKIPPED)
+
+    @pytest.mark.parametrize("anew", [True, False])
+    def test_what_a_part_lets_go_of_was_known_until_then(self, ledger: Ledger, clock: FakeClock, anew: bool) -> None:
+        """It does where a step of its own goes; what is older is current from then on, and not before."""
+        _recorded(ledger, _run("r1", "b1"))
+        clock.advance(MINUTE)
+        part = replace(_run("r2", "b2"), steps=("value", "total"), selected=("value",))
+        _recorded(ledger, part)
+        begun = ledger.begin(replace(part, attempt=2), resumes=ledger.get_run("r2"), completed=["value"])
+        assert [capture.state for capture in ledger.captures()] == [CaptureState.COMPLETE] * 2
+        clock.advance(MINUTE)
+        if anew:
+            ledger.begin(replace(part, attempt=3), resumes=begun)
+        else:
+            ledger.forget(begun, ["value"])
+        [_, loose] = ledger.captures()
+        assert (loose.state, loose.completed_at, loose.first_completed_at) == (
+            CaptureState.RELEASED,
+            None,
+            NOON + MINUTE,
+        )
+        versions = ledger.versions("nav", "value", [_KEY])
+        for known_at in (NOON, NOON + 2 * MINUTE):
+            meant = VersionChoice(known_at=known_at).version(versions)
+            assert meant is not None
+            assert meant.run_id == "r1"
+        with pytest.raises(VersionGone, match=r"written over in its batch at 2026-01-09T12:02"):
+            VersionChoice(known_at=NOON + MINUTE).version(versions)
 
     def test_the_records_of_a_step_of_several_runs(self, ledger: Ledger) -> None:
         """They come by the digests of the runs' keys, and only of those that have the step."""

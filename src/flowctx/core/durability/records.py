@@ -296,7 +296,7 @@ class Capture:
     run_id: str | None = None
     #: Until when nobody else may take it over.
     lease_until: datetime
-    #: When it was granted.
+    #: When it was granted, or what it held was let go of, to be written again.
     claimed_at: datetime
     #: When it was completed, or found that there is nothing.
     completed_at: datetime | None = None

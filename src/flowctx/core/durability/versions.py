@@ -37,7 +37,7 @@ class Version:
     completed_at: str | None = None
     #: When it was completed first, if what it held then was written over since; as text that sorts.
     first_completed_at: str | None = None
-    #: When it was granted to whoever writes or wrote it; as text that sorts.
+    #: When it was granted to whoever writes or wrote it, or they let go of what it held; as text that sorts.
     claimed_at: str | None = None
     #: Whether its run does only some steps of the workflow, so that no capture is claimed yet.
     part: bool = False
