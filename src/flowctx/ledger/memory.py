@@ -99,34 +99,37 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
         """Begin a run and claim its capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         with self._lock:
             known = self._runs.get(run.key)
-            if known is not None and exclusive and (resumes is None or resumes.key != run.key):
-                refuse_known(known, self.now())
-            if resumes is not None:
-                self._check_resumable(resumes, seen, take_over=take_over)
             if known is not None and (resumes is None or resumes.key != run.key):
+                if exclusive:
+                    refuse_known(known, self.now())
                 known = known.joined_by(run)
                 if known.status is RunStatus.RUNNING:
                     return self._join(known, lease)
                 run, resumes = reopened(known), None
                 completed = self._steps[run.key]
-            elif known is not None:
-                run = replace(run, fencing_token=known.fencing_token + 1)
+            elif resumes is not None:
+                self._check_resumable(resumes, seen, take_over=take_over)
+                run = replace(run, fencing_token=resumes.fencing_token + 1 if known is not None else 1)
             self._take_capture(run, resumes, on_captured, lease)
-            before = self._steps.get(resumes.key if resumes else run.key, {})
-            self._steps[run.key] = {name: record for name, record in before.items() if name in completed}
-            if resumes is not None and resumes.key == run.key and len(self._steps[run.key]) < len(before):
-                self._let_go(run.key.digest)
-            if resumes is not None and resumes.key != run.key:
-                for attempt in range(1, resumes.attempt + 1):
-                    self._contexts[run.key, attempt] = self._contexts[resumes.key, attempt]
-                self._fence_off(resumes.key.digest, run.run_id)
-                self._runs[resumes.key] = replace(self._runs[resumes.key], continued_by=run.run_id)
+            self._copy_completed(run, resumes or run, completed)
             now = self.now()
             run = replace(run, **owned(self._owner, now, lease))
             self._contexts[run.key, run.attempt] = run.context
             self._runs[run.key] = run
             self._heard[run.key] = now
             return run
+
+    def _copy_completed(self, run: RunRecord, resumes: RunRecord, completed: Collection[str]) -> None:
+        before = self._steps.get(resumes.key, {})
+        self._steps[run.key] = {name: record for name, record in before.items() if name in completed}
+        if resumes.key == run.key:
+            if len(self._steps[run.key]) < len(before):
+                self._let_go(run.key.digest)
+            return
+        for attempt in range(1, resumes.attempt + 1):
+            self._contexts[run.key, attempt] = self._contexts[resumes.key, attempt]
+        self._fence_off(resumes.key.digest, run.run_id)
+        self._runs[resumes.key] = replace(self._runs[resumes.key], continued_by=run.run_id)
 
     def _join(self, joined: RunRecord, lease: timedelta) -> RunRecord:
         self._runs[joined.key], self._contexts[joined.key, joined.attempt] = joined, joined.context

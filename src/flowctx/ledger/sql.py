@@ -222,7 +222,7 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
         if row is None or row["fence"] != resumes.fencing_token:
             raise superseded(resumes.key)
         if not wanted.take_over:
-            refuse_alive(replace(resumes, **ownership_of(row)), now)
+            refuse_alive(replace(resumes, status=RunStatus(row["status"]), **ownership_of(row)), now)
         there = select(steps.c.step, steps.c.status).where(steps.c.run_key == resumes.key.digest)
         statuses = {name: StepStatus(status) for name, status in at.execute(there)}
         refuse_unseen(resumes, wanted.seen, row["status"], statuses)

@@ -57,6 +57,22 @@ class OwnersContract:
         forced = ledger.begin(replace(again, attempt=3), resumes=resumed, take_over=True)
         assert forced.fencing_token > resumed.fencing_token > run.fencing_token
 
+    def test_a_run_that_has_begun_again_since_it_was_read_is_left_alone(self, ledger: Ledger) -> None:
+        """It is alive, whatever it was: its engine runs a step of it again."""
+        ledger.finish(ledger.begin(a_run(batch_id="b1")), RunStatus.FAILED)
+        read = ledger.get_run("run-1")
+        begun = ledger.begin(a_run(batch_id="b1"))
+        with pytest.raises(RunAlive):
+            ledger.begin(replace(a_run("other", batch_id="b1"), attempt=2), resumes=read, take_over=False)
+        assert ledger.get_run("run-1") == begun
+
+    def test_each_step_of_a_run_that_continues_another_may_begin_it(self, ledger: Ledger) -> None:
+        """Who comes later with what it read of the other one finds the run begun."""
+        ledger.finish(ledger.begin(a_run("old", batch_id="b1")), RunStatus.FAILED)
+        read, new = ledger.get_run("old"), replace(a_run("new", batch_id="b1"), attempt=2)
+        begun = ledger.begin(new, resumes=read)
+        assert ledger.begin(new, resumes=read, take_over=False) == begun
+
     def test_a_run_that_begins_again_goes_on_itself(self, ledger: Ledger) -> None:
         """Whoever continued it has lost its capture to it, and nobody is sent there any more."""
         first = ledger.begin(a_run("first", batch_id="b1"))

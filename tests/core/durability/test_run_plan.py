@@ -64,10 +64,15 @@ def test_two_steps_may_plan_the_same_continuation(flow, ledger):
     StepByStep(flow, ledger, run_id="e1").all_steps()
     ctx = make_context(workflow="flow", run_id="e2")
     plans = [plan_run(ledger, flow, ctx, request=RunRequest(resume_from="e1")) for _ in range(2)]
-    begin_run(ledger, plans[0])
+    begun = begin_run(ledger, plans[0]).run
+    assert begin_run(ledger, plans[1]).run == begun
+    assert begin_run(ledger, plan_run(ledger, flow, ctx, request=RunRequest(resume_from="e1"))).run == begun
+    other = replace(ctx, run_id="e3")
     with pytest.raises(Superseded):
-        begin_run(ledger, plans[1])
-    assert begin_run(ledger, plan_run(ledger, flow, ctx, request=RunRequest(resume_from="e1"))).run.attempt == 2
+        begin_run(
+            ledger,
+            replace(plans[1], run=replace(plans[1].run, context=other), resume=replace(plans[1].resume, context=other)),
+        )
 
 
 def test_a_request_says_what_becomes_of_a_captured_partition(flow, ledger):
