@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import io
+import itertools
 import logging
 import pickle
 import subprocess
@@ -18,6 +19,8 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pandas.tseries import offsets
 
 from flowctx import PlainDataError, StepResult, Table
@@ -492,6 +495,18 @@ def test_batches_have_categories_of_their_own(index, few):
         assert back.schema.types == [pa.dictionary(wide, pa.string())]
         assert back.column("c").to_pylist() == texts[0] + texts[1]
     assert table.to_polars()["c"].to_list() == texts[0] + texts[1]
+
+
+@given(st.lists(st.lists(st.integers(0, 30), max_size=9, unique=True), min_size=1, max_size=9))
+def test_categories_of_many_batches_are_in_the_order_in_which_they_come(batches):
+    """Whichever of them a batch has, and however often."""
+    columns = (
+        pa.DictionaryArray.from_arrays(pa.array(range(len(some)), pa.int8()), pa.array(some, pa.int64()))
+        for some in batches
+    )
+    found = stored(pa.record_batch({"c": column}) for column in columns).to_pandas()["c"]
+    values = list(itertools.chain.from_iterable(batches))
+    assert (found.cat.categories.tolist(), found.tolist()) == (list(dict.fromkeys(values)), values)
 
 
 def test_frames_have_categories_of_their_own():

@@ -158,6 +158,39 @@ def _all_elements(array: pa.Array, size: int) -> pa.Array:
     return values.take(pa.array(places, pa.int64(), mask=np.repeat(~valid, size)))
 
 
+class _Categories:
+    """The categories of a column, batch by batch.
+
+    Args:
+        first: Those of the first batch.
+    """
+
+    def __init__(self, first: pa.Array) -> None:
+        self._known = first
+        #: Those of later batches, new or known, until they are as many as are known: to find the new ones takes as long
+        #: as it takes to read all.
+        self._waiting: list[pa.Array] = []
+        self._number = 0
+
+    def add(self, values: pa.Array) -> bool:
+        """Add those of a batch, and return whether that has none, or the same as all before it."""
+        if not len(values) or self._known.equals(values):
+            return True
+        same = not len(self._known)
+        self._waiting.append(values)
+        self._number += len(values)
+        if self._number >= len(self._known):
+            self.all()
+        return same
+
+    def all(self) -> pa.Array:
+        """Return them, those that only later batches have at the end."""
+        if self._waiting:
+            self._known = pc.unique(pa.chunked_array([self._known, *self._waiting]))
+            self._waiting, self._number = [], 0
+        return self._known
+
+
 class Form:
     """What is kept of a table beside its content, gathered while it is written.
 
@@ -169,6 +202,7 @@ class Form:
     def __init__(self, schema: pa.Schema, *, freq: str | None = None) -> None:
         self.schema, self.freq = schema, freq
         self.categories: dict[int, pa.Array] = {}
+        self._seen: dict[int, _Categories] = {}
         self._indices = [i for i, field in enumerate(schema) if T.is_dictionary(_storage(field.type))]
 
     def see(self, group: list[pa.RecordBatch], path: str) -> None:
@@ -181,16 +215,10 @@ class Form:
             for batch in group:
                 column = batch.column(i)
                 column = column.storage if isinstance(column, pa.ExtensionArray) else column
-                values = column.dictionary.drop_null()
-                known = self.categories.get(i)
-                if known is None:
-                    self.categories[i] = values
-                elif known is not values and not known.equals(values):
-                    known, values = flat(known, canonical(known.type)), flat(values, canonical(values.type))
-                    if column.type.ordered and len(known) and len(values) and not known.equals(values):
-                        raise other_categories(path, self.schema.names[i])
-                    new = values.filter(pc.invert(pc.is_in(values, known)))
-                    self.categories[i] = pa.concat_arrays([known, new]) if len(new) else known
+                values = flat(column.dictionary.drop_null(), canonical(column.type.value_type))
+                seen = self._seen.setdefault(i, _Categories(values))
+                if not seen.add(values) and column.type.ordered:
+                    raise other_categories(path, self.schema.names[i])
 
     def text(self, as_read: pa.Schema) -> bytes | None:
         """Return it as it stands in a file; ``None`` if a reader finds all of it anyway.
@@ -209,8 +237,8 @@ class Form:
 
     def _categories(self, i: int) -> pa.Array:
         kind = _storage(self.schema.field(i).type).value_type
-        found = self.categories.get(i)
-        return pa.array([], canonical(kind)) if found is None else flat(found, canonical(kind))
+        seen = self._seen.get(i)
+        return pa.array([], canonical(kind)) if seen is None else seen.all()
 
     @classmethod
     def read(cls, data: bytes | None, as_read: pa.Schema) -> Form:
