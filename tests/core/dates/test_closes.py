@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowctx import CalendarError
+from flowctx import BusinessCalendar, CalendarError
 from flowctx.core.dates.closes import Closes, parse_minutes
 
 DAY = date(2026, 11, 27)
@@ -63,10 +63,21 @@ def test_other_times_make_other_closes():
     assert hash(more.content) != hash(HALF.content)
 
 
+@pytest.mark.parametrize("day", ["2026-11-28", "2026-11-26", "2027-01-04"])
+def test_a_day_that_is_no_session_has_none(day):
+    """A half day that was written for a weekend, a holiday or another year is a slip."""
+    times = {"close": "16:00", "timezone": "America/New_York", "special_closes": {"2026-11-27": "13:00", day: "13:00"}}
+    words = f"the calendar 'D' has special_closes= on {day}, which is none of its sessions"
+    with pytest.raises(CalendarError, match=words):
+        BusinessCalendar.from_holidays("D", ["2026-11-26"], **times)
+    with pytest.raises(CalendarError, match=words):
+        BusinessCalendar.from_sessions("D", ["2026-11-25", "2026-11-27"], **times)
+
+
 def test_a_calendar_has_all_of_them_or_none():
     """Without any there are no closing times; a close without a zone is refused."""
-    assert Closes.of_calendar("DESK", None, None, None) is None
-    assert Closes.of_calendar("DESK", "16:00", "Asia/Tokyo", {}) == Closes.of("Asia/Tokyo", "16:00")
+    assert Closes.of_calendar("DESK", [], None, None, None) is None
+    assert Closes.of_calendar("DESK", [], "16:00", "Asia/Tokyo", {}) == Closes.of("Asia/Tokyo", "16:00")
     for close, zone in (("16:00", None), (None, "Asia/Tokyo")):
         with pytest.raises(CalendarError, match="'DESK' needs close= and timezone="):
-            Closes.of_calendar("DESK", close, zone, None)
+            Closes.of_calendar("DESK", [], close, zone, None)

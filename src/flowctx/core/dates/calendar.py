@@ -97,7 +97,8 @@ class BusinessCalendar(CorrectableTable):
             special_closes: The closing times of sessions that end at another time, by date.
 
         Raises:
-            CalendarError: No sessions, sessions outside the bounds, or a name that another calendar has.
+            CalendarError: No sessions, sessions outside the bounds, a closing time of a day that is no session, or a
+                name that another calendar has.
 
         Example:
             >>> BusinessCalendar.from_sessions("TWO", ["2012-10-26", "2012-10-31"]).count(date.min, date.max)
@@ -113,7 +114,7 @@ class BusinessCalendar(CorrectableTable):
                 f"the calendar {name!r} has sessions from {_iso(table[0])} to {_iso(table[-1])}, outside its bounds "
                 f"{_iso(bounds[0])} to {_iso(bounds[1])}; widen first= and last="
             )
-        closes = Closes.of_calendar(name, close, timezone, special_closes)
+        closes = Closes.of_calendar(name, table, close, timezone, special_closes)
         return cls._make(name, table, bounds, version=version, closes=closes)
 
     @classmethod
@@ -169,8 +170,8 @@ class BusinessCalendar(CorrectableTable):
             special_closes: As for :meth:`from_sessions`.
 
         Raises:
-            CalendarError: No holidays and no bounds, a weekmask that cannot be, no session at all, or a name that
-                another calendar has.
+            CalendarError: No holidays and no bounds, a weekmask that cannot be, no session at all, a closing time of a
+                day that is no session, or a name that another calendar has.
 
         Example:
             >>> riyadh = BusinessCalendar.from_holidays("R", ["2024-09-23"], weekmask="SUN-THU")
@@ -180,7 +181,7 @@ class BusinessCalendar(CorrectableTable):
         check_own_name(name)
         pattern: dict[str, Any] = {"weekmask": weekmask, "first": first, "last": last, "extra": extra}
         table, bounds, open_days = table_of_pattern(name, holidays, **pattern)
-        closes = Closes.of_calendar(name, close, timezone, special_closes)
+        closes = Closes.of_calendar(name, table, close, timezone, special_closes)
         return cls._make(name, table, bounds, version=version, open_days=open_days, closes=closes)
 
     def _corrected(

@@ -44,16 +44,28 @@ class Closes(NamedTuple):
 
     @classmethod
     def of_calendar(
-        cls, name: str, close: time | str | None, timezone: object, special: Mapping[date | str, time | str] | None
+        cls,
+        name: str,
+        sessions: Iterable[int],
+        close: time | str | None,
+        timezone: object,
+        special: Mapping[date | str, time | str] | None,
     ) -> Closes | None:
-        """Make those of a calendar that is being made; None if it is given no closing times."""
+        """Make those of a calendar that is being made, of these sessions; None if it is given no closing times."""
         if close is None and timezone is None and special is None:
             return None
         if close is None or timezone is None:
             raise CalendarError(
                 f"the calendar {name!r} needs close= and timezone= for closing times; pass both or neither"
             )
-        return cls.of(timezone, close, special)
+        closes = cls.of(timezone, close, special)
+        closed = sorted(closes.special.keys() - set(sessions))
+        if closed:
+            raise CalendarError(
+                f"the calendar {name!r} has special_closes= on {date.fromordinal(closed[0])}, which is none of its "
+                "sessions; correct the day, or leave it out"
+            )
+        return closes
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Closes:
