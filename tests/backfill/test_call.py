@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,18 @@ def test_a_batch_goes_on_up_to_its_last_date_alone(url: str) -> None:
     assert flowctx.backfill(flow, batch_id="b", until="2012-01-03", workers=1, ledger=url).total == 6
     with pytest.raises(BatchError, match="until='2012-01-04' only leaves dates out, and adds none to batch 'b'"):
         flowctx.backfill(flow, batch_id="b", until="2012-01-04", workers=1, ledger=url)
+
+
+@pytest.mark.parametrize(
+    "how", [{"retry_failed": True}, {"retry_skipped": True}, {"extend": True}, {"from_step": "no"}]
+)
+def test_a_batch_that_nobody_planned_does_not_go_on(url: str, how: dict[str, Any]) -> None:
+    """A slip in its id, or a batch of single runs, does not run all partitions."""
+    with pytest.raises(BatchError, match=f"has no batch 'slip', so leave out {next(iter(how))}= to begin one of all"):
+        flowctx.backfill(flow, batch_id="slip", ledger=url, **how)
+    flowctx.run(flow, partition="date=2012-01-03|tier=T2", batch_id="hand", ledger=url)
+    with pytest.raises(BatchError, match="nobody has selected its partitions"):
+        flowctx.backfill(flow, batch_id="hand", ledger=url, **how)
 
 
 def test_a_batch_of_another_workflow_is_refused(url: str) -> None:

@@ -33,3 +33,7 @@ def test_a_batch_that_is_not_there_does_not_go_on(shell, option):
     assert shell("batches", "--json") == []
     assert "has no batch 'slip'" in shell(*command, "--until", "2026-01-09", exit_code=2)
     assert "would run   1" in shell(*command, "--select", "symbol=IBM", "--dry-run")
+    shell("run", "cli_flows:prices", "--partition", "symbol=IBM", "--batch", "slip", "--run-id", "by-hand", exit_code=1)
+    refused = shell(*command, exit_code=2)
+    assert f"nobody has selected its partitions, so leave out {option.partition('=')[0]} to run all" in refused
+    assert "would run" in shell(*command[:-1], "--dry-run")

@@ -11,7 +11,7 @@ from flowctx.backfill.bulk import BulkLauncher
 from flowctx.backfill.local import Durability, LocalLauncher
 from flowctx.backfill.plan import Backfill, ParamsOf
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
-from flowctx.backfill.same_batch import refuse_another_workflow
+from flowctx.backfill.same_batch import refuse_another_workflow, refuse_without_selection
 from flowctx.backfill.selected import selections_again
 from flowctx.core.batches.launcher import ENGINES, Launcher
 from flowctx.core.batches.records import BatchRecord
@@ -74,7 +74,8 @@ def backfill(
         How many ended how; ``complete`` says whether each partition is done.
 
     Raises:
-        BatchError: The batch cannot be, or worker processes cannot import the workflow; nothing has run.
+        BatchError: The batch cannot be, worker processes cannot import the workflow, or nothing is selected, and what
+            is to go on has no selection of its own; nothing has run.
         EngineError: The engine cannot run it; nothing was launched.
         LedgerError: There is no ledger.
 
@@ -86,23 +87,21 @@ def backfill(
     """
     found = ledger_or_default(ledger)
     known = found.find_batch(batch_id) if found is not None and isinstance(batch_id, str) else None
+    again: dict[str, Any] = {"retry_failed": retry_failed, "retry_skipped": retry_skipped, "from_step": from_step}
+    options = [f"{name}=" for name, asked in {**again, "extend": extend}.items() if asked and selection is None]
+    refuse_without_selection(known, batch_id, options)
     if known is not None:
         refuse_another_workflow(known, workflow.name)
         if selection is None:
             (selection,) = selections_again(known, [workflow], until, extend=extend)
         params = kept_params(known) if params is None else params
     plan = Backfill(workflow, selection, batch_id, params=params, until=until, ledger=found)
-    return plan.launch(
+    launcher = (
         bulk_launcher_on(on, url, workers, plan.ledger, durability, location)
         if bulk
-        else launcher_on(on, url, workers, plan.ledger, durability, location),
-        retry_failed=retry_failed,
-        retry_skipped=retry_skipped,
-        from_step=from_step,
-        extend=extend,
-        max_failures=max_failures,
-        listener=listener,
+        else launcher_on(on, url, workers, plan.ledger, durability, location)
     )
+    return plan.launch(launcher, **again, extend=extend, max_failures=max_failures, listener=listener)
 
 
 def kept_params(batch: BatchRecord) -> Mapping[str, Any]:

@@ -37,6 +37,34 @@ def known_batch(ledger: Ledger, batch_id: str, workflows: Iterable[str]) -> Batc
     return known
 
 
+def refuse_without_selection(
+    known: BatchRecord | None, batch_id: str, options: Sequence[str], *, ledger: str = "the ledger"
+) -> None:
+    """Refuse to go on with what has no selection of its own, where nothing is selected: all partitions would run.
+
+    Args:
+        known: The batch, if it is there.
+        batch_id: Its id.
+        options: What was asked for that goes on with a batch, such as ``--retry-failed``; of nothing, all is fine.
+        ledger: What the ledger is called.
+
+    Raises:
+        BatchError: There is no such batch, or nobody has planned it.
+    """
+    if not options or (known is not None and known.selection is not None):
+        return
+    without = f"leave out {' and '.join(options)}"
+    if known is None:
+        raise BatchError(
+            f"{ledger} has no batch {batch_id!r}, so {without} to begin one of all partitions, or add --select; see "
+            "the batches that there are: flowctx batches"
+        )
+    raise BatchError(
+        f"batch {batch_id!r} has runs, and nobody has selected its partitions, so {without} to run all that there are, "
+        "or add --select; to continue its runs: flowctx resume RUN"
+    )
+
+
 def refuse_another_workflow(known: BatchRecord, workflow: str) -> None:
     """Refuse to launch a batch with a workflow that is not all of it.
 

@@ -13,6 +13,7 @@ from flowctx.backfill.call import bulk_launcher_on, launcher_on
 from flowctx.backfill.local import Durability, LocalLauncher
 from flowctx.backfill.plan import Plan
 from flowctx.backfill.progress import LaunchProgress
+from flowctx.backfill.same_batch import refuse_without_selection
 from flowctx.backfill.superseding import warn_of_superseded
 from flowctx.cli.engines import check_engine, engine_options
 from flowctx.cli.following import listener, show_tally
@@ -32,7 +33,7 @@ from flowctx.cli.output import echo
 from flowctx.cli.planning import plan_of, stale_plan_of
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import WorkflowError
+from flowctx.core.errors import BatchError, WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_function, import_workflow
@@ -178,12 +179,13 @@ def backfill(
 
 
 def _check_known(ledger: Ledger, batch_id: str, selection: str | None, options: Sequence[str]) -> None:
-    """Refuse to go on with a batch that is not there: all partitions would run, after a slip or in another ledger."""
-    if options and selection is None and ledger.find_batch(batch_id) is None:
-        raise CommandError(
-            f"{name_of(ledger)} has no batch {batch_id!r}, so leave out {' and '.join(options)} to begin one of all "
-            "partitions, or add --select; see the batches that there are: flowctx batches"
-        )
+    """Refuse to go on with a batch that is not there, after a slip or in another ledger, or that nobody planned."""
+    if selection is not None:
+        return
+    try:
+        refuse_without_selection(ledger.find_batch(batch_id), batch_id, options, ledger=name_of(ledger))
+    except BatchError as exc:
+        raise CommandError(str(exc)) from exc
 
 
 def _say_none_is_stale(workflow: Workflow, batch_id: str, *, dry_run: bool, as_json: bool) -> None:
