@@ -17,18 +17,18 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from sqlalchemy.engine import Connection
 
-from flowctx.core.durability.records import OnCaptured, RunRecord, RunStatus, StepRecord
+from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
+from flowctx.core.durability.run_ledgers import BeginOptions
 from flowctx.core.errors import FlowctxError, LedgerUnavailable
-from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.sql import Beginning, SqlLedger
 from flowctx.ledger.together import Ending, Together
 
@@ -111,18 +111,7 @@ class GroupedLedger(SqlLedger):
             for number, write in enumerate(writes):
                 self._begun[write.run] = answers[number]
 
-    def begin(
-        self,
-        run: RunRecord,
-        *,
-        resumes: RunRecord | None = None,
-        completed: Collection[str] = (),
-        on_captured: OnCaptured = "recapture",
-        lease: timedelta = timedelta(minutes=1),
-        exclusive: bool = False,
-        take_over: bool = True,
-        seen: Mapping[str, StepStatus] | None = None,
-    ) -> RunRecord:
+    def begin(self, run: RunRecord, **how: Unpack[BeginOptions]) -> RunRecord:
         """Begin a run, or say what became of it when it was begun ahead."""
         with self._own():
             answer = self._begun.pop(run.key.digest, None)
@@ -130,16 +119,7 @@ class GroupedLedger(SqlLedger):
             raise answer
         if answer is not None:
             return answer
-        return super().begin(
-            run,
-            resumes=resumes,
-            completed=completed,
-            on_captured=on_captured,
-            lease=lease,
-            exclusive=exclusive,
-            take_over=take_over,
-            seen=seen,
-        )
+        return super().begin(run, **how)
 
     def record(self, run: RunRecord, steps: Sequence[StepRecord]) -> None:
         """Record how steps ended, soon; the next step waits for it if these took long."""

@@ -1,14 +1,12 @@
 """What a run is recorded in: a ledger, one whose failures are only logged, or none."""
 
-import inspect
 import logging
 
 import pytest
 
 from flowctx import LedgerUnavailable, StepStatus, Superseded, UnknownRun
-from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
-from flowctx.core.durability.run_ledgers import NO_LEDGER, LenientLedger, NoLedger, ledger_behind, run_ledger
+from flowctx.core.durability.run_ledgers import NO_LEDGER, LenientLedger, ledger_behind, run_ledger
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import make_context
 from flowctx.testing.clock import NOON
@@ -39,14 +37,6 @@ def test_a_run_that_is_not_recorded_has_its_ledger_only_for_what_it_continues():
     new.begin(RUN)
     again.begin(RUN, resumes=RUN)
     assert (ledger_behind(new), ledger_behind(again)) == (None, ledger)
-
-
-@pytest.mark.parametrize("ledger", [NoLedger, LenientLedger])
-def test_each_takes_what_the_port_says(ledger):
-    """Every call of the port is there, with the same parameters."""
-    for name, call in inspect.getmembers(RunLedger, inspect.isfunction):
-        if not name.startswith("_"):
-            assert list(inspect.signature(getattr(ledger, name)).parameters) == list(inspect.signature(call).parameters)
 
 
 def test_no_ledger_remembers_nothing():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import Final, TypeVar
+from typing import Final, TypedDict, TypeVar, Unpack
 
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger, RunLedger
@@ -22,6 +22,39 @@ logger = logging.getLogger("flowctx")
 LEDGER_MARK: Final = "ledger"
 
 _T = TypeVar("_T")
+
+
+class BeginOptions(TypedDict, total=False):
+    """How a run is to begin; see :meth:`~flowctx.core.durability.ledger.RunLedger.begin`."""
+
+    resumes: RunRecord | None
+    completed: Collection[str]
+    on_captured: OnCaptured
+    lease: timedelta
+    exclusive: bool
+    take_over: bool
+    seen: Mapping[str, StepStatus] | None
+
+
+class RunQuery(TypedDict, total=False):
+    """Which runs are asked for; see :meth:`~flowctx.core.durability.ledger.RunLedger.list_runs`."""
+
+    workflow: str | None
+    batch_id: str | None
+    status: RunStatus | None
+    partition: PartitionKey | None
+    capture_id: str | None
+    run_id: str | None
+    limit: int
+
+
+class CaptureQuery(TypedDict, total=False):
+    """Which captures are asked for; see :meth:`~flowctx.core.durability.ledger.RunLedger.captures`."""
+
+    idempotency_key: str | None
+    workflow: str | None
+    partition: PartitionKey | None
+    limit: int | None
 
 
 def run_ledger(ledger: Ledger | None, *, strict: bool) -> RunLedger:
@@ -53,18 +86,7 @@ def ledger_behind(recorded_in: RunLedger) -> RunLedger | None:
 class NoLedger:
     """Remembers nothing: a run that is recorded in it goes on as any other, and cannot be continued."""
 
-    def begin(
-        self,
-        run: RunRecord,
-        *,
-        resumes: RunRecord | None = None,
-        completed: Collection[str] = (),
-        on_captured: OnCaptured = "recapture",
-        lease: timedelta = timedelta(minutes=1),
-        exclusive: bool = False,
-        take_over: bool = True,
-        seen: Mapping[str, StepStatus] | None = None,
-    ) -> RunRecord:
+    def begin(self, run: RunRecord, **how: Unpack[BeginOptions]) -> RunRecord:
         """Return the run."""
         return run
 
@@ -96,28 +118,11 @@ class NoLedger:
         """Return none."""
         return {}
 
-    def list_runs(
-        self,
-        *,
-        workflow: str | None = None,
-        batch_id: str | None = None,
-        status: RunStatus | None = None,
-        partition: PartitionKey | None = None,
-        capture_id: str | None = None,
-        run_id: str | None = None,
-        limit: int = 50,
-    ) -> list[RunRecord]:
+    def list_runs(self, **query: Unpack[RunQuery]) -> list[RunRecord]:
         """Return none."""
         return []
 
-    def captures(
-        self,
-        *,
-        idempotency_key: str | None = None,
-        workflow: str | None = None,
-        partition: PartitionKey | None = None,
-        limit: int | None = None,
-    ) -> list[Capture]:
+    def captures(self, **query: Unpack[CaptureQuery]) -> list[Capture]:
         """Return none."""
         return []
 
@@ -171,33 +176,14 @@ class LenientLedger:
         self.behind: RunLedger | None = ledger
         self._backlog: list[StepRecord] = []
 
-    def begin(
-        self,
-        run: RunRecord,
-        *,
-        resumes: RunRecord | None = None,
-        completed: Collection[str] = (),
-        on_captured: OnCaptured = "recapture",
-        lease: timedelta = timedelta(minutes=1),
-        exclusive: bool = False,
-        take_over: bool = True,
-        seen: Mapping[str, StepStatus] | None = None,
-    ) -> RunRecord:
+    def begin(self, run: RunRecord, **how: Unpack[BeginOptions]) -> RunRecord:
         """Begin the run; where that cannot be, nothing of it is recorded."""
         try:
-            return self._ledger.begin(
-                run,
-                resumes=resumes,
-                completed=completed,
-                on_captured=on_captured,
-                lease=lease,
-                exclusive=exclusive,
-                take_over=take_over,
-                seen=seen,
-            )
+            return self._ledger.begin(run, **how)
         except (CaptureRefused, RunAlive, RunExists, Superseded):
             raise
         except LedgerError as exc:
+            resumes = how.get("resumes")
             if resumes is not None and resumes.run_id != run.run_id:
                 raise
             self._give_up(run.run_id, exc, continues=resumes is not None)
@@ -249,43 +235,13 @@ class LenientLedger:
         """Return how steps ended, as far as it can be read."""
         return self._look(key.run_id, lambda: self._ledger.statuses(key), {})
 
-    def list_runs(
-        self,
-        *,
-        workflow: str | None = None,
-        batch_id: str | None = None,
-        status: RunStatus | None = None,
-        partition: PartitionKey | None = None,
-        capture_id: str | None = None,
-        run_id: str | None = None,
-        limit: int = 50,
-    ) -> list[RunRecord]:
+    def list_runs(self, **query: Unpack[RunQuery]) -> list[RunRecord]:
         """Return the runs that fit, the latest first."""
-        return self._look(
-            f"of {workflow}",
-            lambda: self._ledger.list_runs(
-                workflow=workflow,
-                batch_id=batch_id,
-                status=status,
-                partition=partition,
-                capture_id=capture_id,
-                run_id=run_id,
-                limit=limit,
-            ),
-            [],
-        )
+        return self._look(f"of {query.get('workflow')}", lambda: self._ledger.list_runs(**query), [])
 
-    def captures(
-        self,
-        *,
-        idempotency_key: str | None = None,
-        workflow: str | None = None,
-        partition: PartitionKey | None = None,
-        limit: int | None = None,
-    ) -> list[Capture]:
+    def captures(self, **query: Unpack[CaptureQuery]) -> list[Capture]:
         """Return the captures that fit, as far as they can be read."""
-        how = {"idempotency_key": idempotency_key, "workflow": workflow, "partition": partition, "limit": limit}
-        return self._look(f"of {workflow}", lambda: self._ledger.captures(**how), [])  # type: ignore[arg-type]
+        return self._look(f"of {query.get('workflow')}", lambda: self._ledger.captures(**query), [])
 
     def versions(
         self,
