@@ -15,7 +15,7 @@ from flowctx.core.data.references import TableReference, paths_in_text
 from flowctx.ledger.database import Database
 from flowctx.ledger.driver import execute
 from flowctx.ledger.rows import stamp
-from flowctx.ledger.statements import add_artifact, find_artifact, intend_artifact, release_artifact
+from flowctx.ledger.statements import add, find_artifact, intend_artifact, release_artifact
 from flowctx.ledger.tables import ARTIFACTS, INPUTS, artifacts, attempts, facts, holds, runs, steps
 
 #: How many runs are looked at with one query.
@@ -117,7 +117,7 @@ class SqlArtifacts:
 
         def work(at: Connection) -> None:
             with unsynced(at):
-                execute(at, add_artifact(at), row | {"intended_at": self._now(at)})
+                execute(at, add(at, artifacts), row | {"intended_at": self._now(at)})
 
         self._database.autocommit(work)
 

@@ -33,7 +33,7 @@ from flowctx.ledger.database import Database
 from flowctx.ledger.outcome_counts import OutcomeCounts, accounts, told_by_run
 from flowctx.ledger.refusals import no_batch
 from flowctx.ledger.rows import Row, optional_stamp, stamp
-from flowctx.ledger.statements import add_batch, of_all_times, put_launch
+from flowctx.ledger.statements import add, of_all_times, put
 from flowctx.ledger.tables import attempts, batches, launches, pruned_captures, runs, steps
 
 _T = TypeVar("_T")
@@ -56,7 +56,7 @@ class SqlBatches:
         row = batch_row(batch)
 
         def work(at: Connection) -> None:
-            at.execute(add_batch(at), row)
+            at.execute(add(at, batches), row)
             at.execute(update(batches).where(batches.c.batch_id == batch.batch_id).values(**row))
 
         self._database.transaction(work)
@@ -95,7 +95,7 @@ class SqlBatches:
             if known is None:
                 known = next(map(batch_of_runs, at.execute(_first_run(batch_id)).mappings()), None)
             values = {**batch_row(replace(decide(known), canceled_at=None)), "batch_id": batch_id}
-            at.execute(add_batch(at), values)
+            at.execute(add(at, batches), values)
             owned = {**values, "launcher": launcher, "launcher_until": stamp(now + lease)}
             if not at.execute(update(batches).where(of_batch, _free(launcher, now)).values(**owned)).rowcount:
                 # Somebody else has made the batch, and leads it, since we found none.
@@ -111,7 +111,7 @@ class SqlBatches:
 
         def work(at: Connection) -> datetime:
             now = self._database.now(at)
-            at.execute(add_batch(at), batch_row(known))
+            at.execute(add(at, batches), batch_row(known))
             at.execute(update(batches).where(batches.c.batch_id == batch_id).values(canceled_at=stamp(now)))
             return now
 
@@ -123,7 +123,7 @@ class SqlBatches:
 
         def work(at: Connection) -> datetime | None:
             now = self._database.now(at) if kept else None
-            at.execute(add_batch(at), batch_row(known))
+            at.execute(add(at, batches), batch_row(known))
             at.execute(update(batches).where(batches.c.batch_id == batch_id).values(kept_at=optional_stamp(now)))
             return now
 
@@ -158,7 +158,7 @@ class SqlBatches:
         def work(at: Connection) -> None:
             first = at.execute(select(batches.c.workflow).where(batches.c.batch_id == batch_id)).scalar()
             for row in rows:
-                at.execute(put_launch(at), {**row, "workflow": "" if row["workflow"] == first else row["workflow"]})
+                at.execute(put(at, launches), {**row, "workflow": "" if row["workflow"] == first else row["workflow"]})
 
         if rows:
             self._database.transaction(work)

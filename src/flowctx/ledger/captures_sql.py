@@ -20,7 +20,7 @@ from flowctx.ledger.driver import execute
 from flowctx.ledger.reads import reads_in, reads_text
 from flowctx.ledger.refusals import no_longer_held, superseded, taken_over
 from flowctx.ledger.rows import capture_record, capture_row, stamp, text
-from flowctx.ledger.statements import find_pruned_of, find_rivals, lock_subject, numbered, put_capture, streamed
+from flowctx.ledger.statements import find_pruned_of, find_rivals_of, lock_subject, numbered, put, streamed
 from flowctx.ledger.tables import attempts, captures, runs, steps
 
 #: What no two captures have in common, in the order in which they are read.
@@ -64,7 +64,7 @@ class SqlCaptures:
         claimant: dict[str, Any],
         only_ask: bool = False,
     ) -> Capture:
-        found = execute(at, find_rivals(), {"subject": key.idempotency_key}).mappings()
+        found = execute(at, find_rivals_of(1), numbered([key.idempotency_key])).mappings()
         rivals = [capture_record(row) for row in found]
         wanted = requested_capture(key, holder=holder, now=now, lease=lease, **claimant)
         # After the captures: what is pruned in between is among those, too.
@@ -83,7 +83,7 @@ class SqlCaptures:
         before = next((rival for rival in rivals if rival.key == key), None)
         if before is not None and before.holder not in (holder, instead_of):
             self._fence_off(at, before.holder, claimant["run_id"])
-        execute(at, put_capture(at), capture_row(granted))
+        execute(at, put(at, captures), capture_row(granted))
         return granted
 
     def _take_turns(self, at: Connection, idempotency_key: str) -> None:

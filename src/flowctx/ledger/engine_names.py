@@ -11,7 +11,7 @@ from sqlalchemy import select
 from flowctx.core.printable import brief
 from flowctx.ledger.database import Database
 from flowctx.ledger.rows import Row, damaged
-from flowctx.ledger.statements import put_fact
+from flowctx.ledger.statements import put
 from flowctx.ledger.tables import facts
 
 _KIND = "engine name"
@@ -27,7 +27,7 @@ class SqlEngineNames:
         if self.engine_names(engine, workflow).get(name) == tuple(dimensions):
             return
         row = {"name": json.dumps([_KIND, engine, workflow, name]), "value": json.dumps(list(dimensions))}
-        self._database.transaction(lambda at: at.execute(put_fact(at), row))
+        self._database.transaction(lambda at: at.execute(put(at, facts), row))
 
     def engine_names(self, engine: str, workflow: str) -> dict[str, tuple[str, ...]]:
         """Return the names under which an engine has a workflow, with the dimensions of its runs there."""

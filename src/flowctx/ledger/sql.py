@@ -49,8 +49,7 @@ from flowctx.ledger.runs_sql import SqlRuns
 from flowctx.ledger.statements import (
     end_run,
     find_run,
-    put_attempt,
-    put_run,
+    put,
     record_step,
     settle_capture,
 )
@@ -204,8 +203,8 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
         if resumes is not None:
             self._copy_completed(at, run, resumes, completed)
         run = replace(run, **owned(self._owner, now, wanted.lease))
-        execute(at, put_run(at), run_row(run, now, wanted.nonce))
-        execute(at, put_attempt(at), attempt_row(run))
+        execute(at, put(at, runs), run_row(run, now, wanted.nonce))
+        execute(at, put(at, attempts), attempt_row(run))
         return run
 
     def _join(self, at: Connection, known: RunRecord, wanted: Beginning, now: datetime) -> RunRecord:
@@ -213,7 +212,7 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
         joined = known.joined_by(wanted.run)
         if joined is not known:
             at.execute(update(runs).where(runs.c.run_key == known.key.digest).values(engine=joined.engine))
-            execute(at, put_attempt(at), attempt_row(joined))
+            execute(at, put(at, attempts), attempt_row(joined))
         return joined
 
     def _take(self, at: Connection, resumes: RunRecord, now: datetime, wanted: Beginning) -> None:

@@ -21,7 +21,7 @@ from flowctx.core.errors import LedgerError
 from flowctx.ledger.file_rights import can_be_written
 from flowctx.ledger.refusals import no_ledger
 from flowctx.ledger.rows import damaged
-from flowctx.ledger.statements import put_fact
+from flowctx.ledger.statements import put
 from flowctx.ledger.tables import facts
 
 logger = logging.getLogger("flowctx")
@@ -108,7 +108,7 @@ def refuse_second_machine(at: Connection, database: str) -> None:
         )
     with contextlib.suppress(OperationalError):  # it is read-only, or busy: the next connection writes it
         value = msgspec.json.encode([*(user for user in users if user != ours), ours][-_MOST_USERS:]).decode()
-        at.execute(put_fact(at), {"name": _USERS, "value": value})
+        at.execute(put(at, facts), {"name": _USERS, "value": value})
 
 
 def _users(known: str | None, database: str) -> list[str]:

@@ -25,37 +25,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Connection
 
-from flowctx.ledger.tables import artifacts, attempts, batches, captures, facts, launches, pruned_captures, runs, steps
+from flowctx.ledger.tables import artifacts, attempts, captures, pruned_captures, runs, steps
 
 
-def put_run(at: Connection) -> Any:
-    """Return the statement that inserts a run's row, or replaces it."""
-    return _put(at.dialect.name, runs)
+def put(at: Connection, table: Table) -> Any:
+    """Return the statement that inserts a row of a table, or replaces it."""
+    return _put(at.dialect.name, table)
 
 
-def put_attempt(at: Connection) -> Any:
-    """Return the statement that inserts an attempt's row, or replaces it."""
-    return _put(at.dialect.name, attempts)
-
-
-def put_capture(at: Connection) -> Any:
-    """Return the statement that inserts a capture's row, or replaces it."""
-    return _put(at.dialect.name, captures)
-
-
-def put_launch(at: Connection) -> Any:
-    """Return the statement that inserts what an engine said of a partition, or replaces it."""
-    return _put(at.dialect.name, launches)
-
-
-def put_fact(at: Connection) -> Any:
-    """Return the statement that inserts a fact's row, or replaces it."""
-    return _put(at.dialect.name, facts)
-
-
-def add_batch(at: Connection) -> Any:
-    """Return the statement that inserts a batch's row, or does nothing if it is there."""
-    return _insert(at.dialect.name, batches).on_conflict_do_nothing()
+def add(at: Connection, table: Table) -> Any:
+    """Return the statement that inserts a row of a table, or does nothing if it is there."""
+    return _add(at.dialect.name, table)
 
 
 def remember_pruned(at: Connection, query: Any) -> Any:
@@ -67,11 +47,6 @@ def remember_pruned(at: Connection, query: Any) -> Any:
     statement = _insert(at.dialect.name, pruned_captures).from_select(columns, query)
     batch_id = func.coalesce(pruned_captures.c.batch_id, statement.excluded.batch_id)
     return statement.on_conflict_do_update(index_elements=["subject", "revision"], set_={"batch_id": batch_id})
-
-
-def add_artifact(at: Connection) -> Any:
-    """Return the statement that inserts a file's row, or does nothing if it is there."""
-    return _add(at.dialect.name, artifacts)
 
 
 @functools.cache
@@ -113,7 +88,7 @@ def record_step(at: Connection) -> Any:
 
 @functools.cache
 def put_all(table: Table) -> Any:
-    """Return the statement of PostgreSQL's that puts all ``rows``, one JSON text, as :func:`put_run` puts one.
+    """Return the statement of PostgreSQL's that puts all ``rows``, one JSON text, as :func:`put` puts one.
 
     A statement for each row costs the driver and the server several times as much.
     """
@@ -160,12 +135,6 @@ def find_steps() -> Any:
 def find_statuses() -> Any:
     """Return the query for how the recorded steps of the run of a ``run_key`` ended."""
     return select(steps.c.step, steps.c.status).where(steps.c.run_key == bindparam("run_key"))
-
-
-@functools.cache
-def find_rivals() -> Any:
-    """Return the query for all captures of a ``subject``."""
-    return select(captures).where(captures.c.subject == bindparam("subject"))
 
 
 @functools.cache

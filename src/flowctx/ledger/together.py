@@ -8,7 +8,7 @@ caller does the writes one by one.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -30,10 +30,8 @@ from flowctx.ledger.statements import (
     find_runs_of,
     lock_all,
     numbered,
+    put,
     put_all,
-    put_attempt,
-    put_capture,
-    put_run,
     record_all,
     record_step,
     settle_capture,
@@ -101,9 +99,9 @@ class Together:
         ]
         begun = [replace(wanted.run, **owned(owner, now, wanted.lease)) for wanted in self.begins]
         rows = [run_row(run, now, wanted.nonce) for run, wanted in zip(begun, self.begins, strict=True)]
-        _put(at, captures, put_capture, [capture_row(capture) for capture in granted])
-        _put(at, runs, put_run, rows)
-        _put(at, attempts, put_attempt, [attempt_row(run) for run in begun])
+        _put_all(at, captures, [capture_row(capture) for capture in granted])
+        _put_all(at, runs, rows)
+        _put_all(at, attempts, [attempt_row(run) for run in begun])
         return dict(zip(keys, begun, strict=True))
 
     def _record(self, at: Connection) -> None:
@@ -120,12 +118,12 @@ class Together:
         execute_many(at, settle_capture(), [settling for _, settling in rows if settling is not None])
 
 
-def _put(at: Connection, table: Table, one: Callable[[Connection], Any], rows: Sequence[Mapping[str, Any]]) -> None:
+def _put_all(at: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Put rows of a table, by the statement for one of them or by that for all."""
     if at.dialect.name == "postgresql":
         execute_all(at, put_all(table), rows)
     else:
-        execute_many(at, one(at), rows)
+        execute_many(at, put(at, table), rows)
 
 
 def _granted(wanted: Beginning, rivals: Sequence[Capture], pruned: Mapping[str, int], now: datetime) -> Capture:
