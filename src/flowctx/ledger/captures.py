@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,32 +11,59 @@ from flowctx.core.errors import AlreadyCaptured, CaptureHeld
 
 
 def decide_claim(
+    key: CaptureKey,
     rivals: Sequence[Capture],
-    wanted: Capture,
+    pruned: Mapping[str, int],
     *,
+    holder: str,
     now: datetime,
+    lease: timedelta,
     on_captured: OnCaptured,
+    claimant: Mapping[str, Any],
     instead_of: str | None = None,
-    last_pruned: int = 0,
-    pruned_as: int | None = None,
 ) -> Capture:
     """Return the capture as granted.
 
     Args:
+        key: The capture that is asked for.
         rivals: All captures of the subject.
-        wanted: The capture that is asked for, by whom and for how long; its revision and token do not count.
+        pruned: The revisions of those that were pruned, by their ids: none is given to another capture, and a capture
+            that is made anew has its own again, and is no newer than it was.
+        holder: Who asks for it.
         now: The time now.
+        lease: For how long it is asked for.
         on_captured: What to do when the subject is captured already.
+        claimant: What it says of the run that asks for it; see :func:`claimant_of`.
         instead_of: A holder that loses it, lease or not.
-        last_pruned: The highest revision of the subject that was pruned: no other capture is to have its number.
-        pruned_as: The revision of the wanted capture, if it was pruned: it has it again, and is no newer than it was.
 
     Raises:
         CaptureHeld: Another holder's lease runs.
         AlreadyCaptured: With ``on_captured="skip"``, there is a complete capture.
     """
-    others = [rival for rival in rivals if rival.holder not in (wanted.holder, instead_of)]
-    before = next((capture for capture in rivals if capture.key == wanted.key), None)
+    before = next((capture for capture in rivals if capture.key == key), None)
+    others = [rival for rival in rivals if rival.holder not in (holder, instead_of)]
+    _refuse(others, before, now, on_captured)
+    taken = {rival.revision for rival in rivals}
+    revision = pruned.get(key.capture_id)
+    if before is not None:
+        revision = before.revision
+    elif revision is None or revision in taken:
+        revision = 1 + max([*pruned.values(), *taken], default=0)
+    return Capture(
+        key=key,
+        revision=revision,
+        fencing_token=before.fencing_token + 1 if before else 1,
+        holder=holder,
+        state=CaptureState.HELD,
+        lease_until=now + lease,
+        claimed_at=now,
+        first_completed_at=(before.first_completed_at or before.completed_at) if before else None,
+        **claimant,
+    )
+
+
+def _refuse(others: Sequence[Capture], before: Capture | None, now: datetime, on_captured: OnCaptured) -> None:
+    """Refuse a claim against which a capture of another holder stands."""
     for rival in others:
         if on_captured == "skip" and rival.state is CaptureState.COMPLETE:
             raise AlreadyCaptured(
@@ -50,35 +76,6 @@ def decide_claim(
                 f"flowctx resume {rival.run_id or 'RUN_ID'} (if it is dead and its engine still calls it running, "
                 "mark it as failed there)"
             )
-    if before is not None:
-        first = before.first_completed_at or before.completed_at
-        token = before.fencing_token + 1
-        return replace(wanted, revision=before.revision, fencing_token=token, first_completed_at=first)
-    taken = {rival.revision for rival in rivals}
-    if pruned_as is None or pruned_as in taken:
-        pruned_as = max(last_pruned, *taken, 0) + 1
-    return replace(wanted, revision=pruned_as, fencing_token=1)
-
-
-def requested_capture(
-    key: CaptureKey,
-    *,
-    holder: str,
-    now: datetime,
-    lease: timedelta,
-    **claimant: object,
-) -> Capture:
-    """Return a capture as somebody asks for it."""
-    return Capture(
-        key=key,
-        revision=0,
-        fencing_token=0,
-        holder=holder,
-        state=CaptureState.HELD,
-        lease_until=now + lease,
-        claimed_at=now,
-        **claimant,  # type: ignore[arg-type]
-    )
 
 
 def claimant_of(run: RunRecord) -> dict[str, Any]:

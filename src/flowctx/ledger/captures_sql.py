@@ -14,7 +14,7 @@ from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, O
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.ledger.among import chunks
 from flowctx.ledger.artifacts import rolled_back
-from flowctx.ledger.captures import by_subject, decide_claim, requested_capture
+from flowctx.ledger.captures import by_subject, decide_claim
 from flowctx.ledger.database import Database
 from flowctx.ledger.driver import execute
 from flowctx.ledger.reads import reads_in, reads_text
@@ -66,17 +66,18 @@ class SqlCaptures:
     ) -> Capture:
         found = execute(at, find_rivals_of(1), numbered([key.idempotency_key])).mappings()
         rivals = [capture_record(row) for row in found]
-        wanted = requested_capture(key, holder=holder, now=now, lease=lease, **claimant)
         # After the captures: what is pruned in between is among those, too.
         pruned = pruned_revisions(at, [key.idempotency_key]).get(key.idempotency_key, {})
         granted = decide_claim(
+            key,
             rivals,
-            wanted,
+            pruned,
+            holder=holder,
             now=now,
+            lease=lease,
             on_captured=on_captured,
+            claimant=claimant,
             instead_of=instead_of,
-            last_pruned=max(pruned.values(), default=0),
-            pruned_as=pruned.get(key.capture_id),
         )
         if only_ask:
             return granted

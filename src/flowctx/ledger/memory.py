@@ -26,7 +26,7 @@ from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.artifacts_memory import MemoryArtifacts
 from flowctx.ledger.batches_memory import MemoryBatches
-from flowctx.ledger.captures import by_subject, claimant_of, decide_claim, requested_capture
+from flowctx.ledger.captures import by_subject, claimant_of, decide_claim
 from flowctx.ledger.old_names import OldNames
 from flowctx.ledger.ownership import owned, refuse_alive, refuse_known, refuse_unseen, reopened
 from flowctx.ledger.pruning_memory import MemoryPruning
@@ -297,8 +297,6 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
         claimant: dict[str, Any],
         only_ask: bool = False,
     ) -> Capture:
-        now = self.now()
-        wanted = requested_capture(key, holder=holder, now=now, lease=lease, **claimant)
         rivals = self.captures(idempotency_key=key.idempotency_key)
         pruned = {
             one.capture_id: one.revision
@@ -306,13 +304,15 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
             if subject == key.idempotency_key
         }
         granted = decide_claim(
+            key,
             rivals,
-            wanted,
-            now=now,
+            pruned,
+            holder=holder,
+            now=self.now(),
+            lease=lease,
             on_captured=on_captured,
+            claimant=claimant,
             instead_of=instead_of,
-            last_pruned=max(pruned.values(), default=0),
-            pruned_as=pruned.get(key.capture_id),
         )
         if only_ask:
             return granted

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 
 from flowctx.core.durability.records import Capture, RunRecord, RunStatus
 from flowctx.core.errors import FlowctxError
-from flowctx.ledger.captures import claimant_of, decide_claim, requested_capture
+from flowctx.ledger.captures import claimant_of, decide_claim
 from flowctx.ledger.captures_sql import pruned_revisions
 from flowctx.ledger.driver import execute, execute_all, execute_many
 from flowctx.ledger.ownership import owned
@@ -131,12 +131,13 @@ def _granted(wanted: Beginning, rivals: Sequence[Capture], pruned: Mapping[str, 
     run = wanted.run
     if run.is_part or run.capture is None or any(rival.key == run.capture for rival in rivals):
         raise OneByOne("the capture is there, or the run only asks for it")
-    claim = requested_capture(run.capture, holder=run.key.digest, now=now, lease=wanted.lease, **claimant_of(run))
     return decide_claim(
+        run.capture,
         rivals,
-        claim,
+        pruned,
+        holder=run.key.digest,
         now=now,
+        lease=wanted.lease,
         on_captured=wanted.on_captured,
-        last_pruned=max(pruned.values(), default=0),
-        pruned_as=pruned.get(run.capture.capture_id),
+        claimant=claimant_of(run),
     )
