@@ -170,6 +170,14 @@ def check_nothing_is_half_done(ledger, failed, category: str, words: str) -> Non
 
 
 @pytest.mark.parametrize("engine", list(ENGINES))
+def test_a_table_without_a_preview_fails_no_step(engine, ledger):
+    """What engines show of it is for people: a step that is complete is ok, though its rows cannot be shown."""
+    flow = Workflow("odd")
+    flow.step("load")(lambda ctx: pa.table({"at": pa.array([1], pa.timestamp("us", "Foo/Bar"))}))
+    assert ENGINES[engine](flow).status == "ok"
+
+
+@pytest.mark.parametrize("engine", list(ENGINES))
 def test_a_full_disk_fails_the_step(engine, ledger, tmp_path):
     """A folder without room for a file: a clear error that may pass, nothing left over, and the run can go on."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -9,8 +9,7 @@ from flowctx.airflow._compat import RETURN_VALUE, MappedOperator
 from flowctx.airflow.json_columns import for_column, from_column
 from flowctx.core.data.encoding import escape_key, to_json
 from flowctx.core.data.plain import FrozenDict, freeze
-from flowctx.core.data.previews import handles_of, preview
-from flowctx.core.data.tables import Table
+from flowctx.core.data.previews import previews_of
 from flowctx.core.durability.run_ledgers import LEDGER_MARK
 from flowctx.core.durability.step_attempt import StepInput
 from flowctx.core.errors import ContextError, PayloadError
@@ -81,9 +80,9 @@ def to_payload(
     payload = for_column(envelope.to_payload())
     if had_ledger:
         payload[LEDGER_MARK] = True
-    tables = {name: preview(handle) for name, handle in handles_of(envelope.output) if isinstance(handle, Table)}
+    tables = {escape_key(name): _in_small(small) for name, small in previews_of(envelope.output)}
     if tables:  # for people who look at the rendered XCom; nothing reads it
-        payload["tables"] = {escape_key(name): _in_small(small) for name, small in tables.items()}
+        payload["tables"] = tables
     if map_index(ti) >= 0:
         label = label_of(map_values) if map_values else str(ti.map_index)
         payload["instance"] = {"map_index": ti.map_index, "label": label}

@@ -10,7 +10,7 @@ import dagster as dg
 
 from flowctx.core.data.files import File
 from flowctx.core.data.plain import thaw
-from flowctx.core.data.previews import handles_of, markdown
+from flowctx.core.data.previews import handles_of, markdown, previews_of
 from flowctx.core.data.tables import Table
 from flowctx.core.errors import ContextError
 
@@ -72,8 +72,7 @@ def table_metadata(output: Mapping[str, Any]) -> dict[str, Any]:
             continue
         found[f"{name}/rows"] = handle.rows
         found[f"{name}/digest"] = handle.digest
-        found[f"{name}/preview"] = dg.MetadataValue.md(markdown(handle))
-    return found
+    return found | {f"{name}/preview": dg.MetadataValue.md(markdown(small)) for name, small in previews_of(output)}
 
 
 def number_metadata(output: Mapping[str, Any]) -> dict[str, Any]:

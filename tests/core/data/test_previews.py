@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowctx import ArtifactRef, File
+from flowctx import ArtifactRef, File, PayloadError
 from flowctx.core.data.plain import freeze
-from flowctx.core.data.previews import cell_text, handles_of, markdown, preview
+from flowctx.core.data.previews import cell_text, handles_of, markdown, preview, previews_of
 from stored_tables import stored
 
 TABLE = stored(pa.table({"n": range(7), "text": ["a|b", None, "c\nd", "x" * 100, "", "e", "f"]}))
@@ -45,9 +45,18 @@ def test_a_preview_has_no_secrets():
     assert list(small["columns"]) == ["api_key", "url", "n"]
 
 
+def test_what_cannot_be_shown_has_no_preview(caplog):
+    """It is an error to ask for that table's alone; among those of an output it is left out, and the log says so."""
+    odd = stored(pa.table({"at": pa.array([1], pa.timestamp("us", "Foo/Bar"))}))
+    with pytest.raises(PayloadError, match="its rows cannot be shown: UnknownTimeZoneError: 'Foo/Bar'"):
+        preview(odd)
+    assert [name for name, _ in previews_of(freeze({"odd": odd, "fine": TABLE}))] == ["fine"]
+    assert "table odd has no preview: its rows cannot be shown" in caplog.text
+
+
 def test_markdown_is_a_table():
     """A bar in a cell does not end it, and every line has as many cells as there are columns."""
-    lines = markdown(TABLE).splitlines()
+    lines = markdown(preview(TABLE)).splitlines()
     assert lines[:3] == ["| n | text |", "| --- | --- |", r"| 0 | a\|b |"]
     assert {line.replace(r"\|", "").count("|") for line in lines} == {3}
 
