@@ -16,7 +16,7 @@ from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunStatus
 from flowctx.core.durability.run_ledgers import LEDGER_MARK
 from flowctx.core.durability.step_attempt import AttemptResult, StepAttempt, StepInput
-from flowctx.core.errors import ArtifactError
+from flowctx.core.errors import ArtifactError, LedgerError
 from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.execution.execute import Outcome
 from flowctx.core.execution.upstream import merge_upstream
@@ -305,11 +305,17 @@ class PartitionStep:
 
     def end(self, why: str) -> None:
         """Say that the run of this partition goes no further: Dagster will not start the steps after this one."""
-        if self.recorder is not None and self.recorder.recording:
-            run = self.recorder.run
+        if self.recorder is None or not self.recorder.recording:
+            return
+        run = self.recorder.run
+        try:
             found = self.recorder.ledger.get_run(run.run_id, workflow=run.workflow, partition=run.context.partition)
             if found.attempt == run.attempt:  # else it goes on elsewhere
                 end_run(self.recorder.ledger, found, RunStatus.PARTIAL, why)
+        except LedgerError as exc:  # why the step failed is to be told
+            self.op.log.warning(
+                f"the ledger does not hear that run {run.run_id} ({run.context.partition}) is over: {exc}"
+            )
 
     def done(self, metadata: Mapping[str, Any]) -> Iterator[dg.AssetMaterialization]:
         """Record a partition of a range of which others failed, so that Dagster asks for those only."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import dagster as dg
 
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunStatus
-from flowctx.core.errors import ArtifactError, ContextError, FlowctxError
+from flowctx.core.errors import ArtifactError, ContextError, FlowctxError, LedgerError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.workflow.run_context import capture_id_of
 from flowctx.core.workflow.run_request import read_text
@@ -20,7 +22,10 @@ from flowctx.dagster.output_store import OutputStore, StoredOutput
 from flowctx.dagster.partitions import from_dagster_key
 from flowctx.dagster.recorded_outputs import OutputPlace, RecordedOutputs
 from flowctx.dagster.run_facts import RunFacts
-from flowctx.ledger import ledger_from_env, shared_ledger
+from flowctx.ledger import ledger_from_env, shared_ledger, strict_from_env
+
+logger = logging.getLogger("flowctx")
+_T = TypeVar("_T")
 
 #: So many runs of parts are looked at for what is told of a capture.
 _MOST_PARTS = 1000
@@ -122,7 +127,7 @@ class RunStorage:
             if newer is None:
                 raise
             return newer
-        return (self.recorded.newer(place, stored) if self.recorded is not None else None) or stored
+        return self._ask(lambda recorded: recorded.newer(place, stored) or stored, stored)
 
     def capture(self, place: OutputPlace, capture_id: str) -> StoredOutput:
         """Return a capture: its file, or what the ledger has of it where that is newer.
@@ -141,7 +146,7 @@ class RunStorage:
 
     def rewritten(self, place: OutputPlace, stored: StoredOutput) -> StoredOutput:
         """Return a file, or what the ledger has of the same capture where another run has written it since."""
-        return (self.recorded.rewritten(place, stored) if self.recorded is not None else None) or stored
+        return self._ask(lambda recorded: recorded.rewritten(place, stored) or stored, stored)
 
     def why_not_whole(self, of_step: Sequence[str], captures: Iterable[StoredOutput]) -> list[str]:
         """Return which of some captures have files of two versions: a step was made again, and what follows it was not.
@@ -150,18 +155,22 @@ class RunStorage:
             of_step: The workflow and the step that they are of.
             captures: The captures.
         """
-        if self.ledger is None or len(of_step) < 2:
+        if len(of_step) < 2:
             return []
         workflow, ids = of_step[-2], {capture.capture_id for capture in captures}
-        parts = self.ledger.list_runs(workflow=workflow, status=RunStatus.PARTIAL, limit=_MOST_PARTS)
-        speaking = [run for run in parts if run.error is not None and run.context.capture_id in ids]
-        found: list[str] = []
-        for part in speaking:
-            ctx = part.context
-            last = self.ledger.list_runs(workflow=workflow, capture_id=ctx.capture_id, partition=ctx.partition, limit=1)
-            if [run.key for run in last] == [part.key]:
-                found.append(f"capture {ctx.capture_id} of workflow {workflow!r} is not whole: {part.error}")
-        return found
+        return self._ask(lambda recorded: _not_whole(recorded.ledger, workflow, ids), [])
+
+    def _ask(self, look: Callable[[RecordedOutputs], _T], stored: _T) -> _T:
+        """Return what the ledger has; what is stored, where there is none, or it is away and need not be asked."""
+        if self.recorded is None:
+            return stored
+        try:
+            return look(self.recorded)
+        except LedgerError as exc:
+            if strict_from_env():
+                raise
+            logger.warning("the ledger cannot say what is newer than the files of outputs (%s); they are taken", exc)
+            return stored
 
     def _of_the_run(self, place: OutputPlace, facts: RunFacts) -> StoredOutput | None:
         named = facts.tag("capture_id") or facts.batch_id or facts.first_run_id
@@ -176,11 +185,9 @@ class RunStorage:
         return self.rewritten(place, next((one for one in found if one.capture_id in capture_ids), found[-1]))
 
     def _recorded_of(self, place: OutputPlace, capture_ids: list[str], batch_id: str | None) -> StoredOutput | None:
-        if self.recorded is None:
-            return None
-        found = self.recorded.of_captures(place, capture_ids)
+        found = self._ask(lambda recorded: recorded.of_captures(place, capture_ids), None)
         if found is None and place.key is None and batch_id is not None:
-            return self.recorded.of_batch(place, batch_id)
+            return self._ask(lambda recorded: recorded.of_batch(place, batch_id), None)
         return found
 
 
@@ -197,3 +204,16 @@ def _capture_ids(facts: RunFacts, place: OutputPlace) -> list[str]:
     *values, batch = capture_id.split("|")
     folds = scheme is None and len(values) == 2
     return [capture_id, "|".join([*reversed(values), batch])] if folds else [capture_id]
+
+
+def _not_whole(ledger: Ledger, workflow: str, capture_ids: Collection[str]) -> list[str]:
+    parts = ledger.list_runs(workflow=workflow, status=RunStatus.PARTIAL, limit=_MOST_PARTS)
+    found: list[str] = []
+    for part in parts:
+        ctx = part.context
+        if part.error is None or ctx.capture_id not in capture_ids:
+            continue
+        last = ledger.list_runs(workflow=workflow, capture_id=ctx.capture_id, partition=ctx.partition, limit=1)
+        if [run.key for run in last] == [part.key]:
+            found.append(f"capture {ctx.capture_id} of workflow {workflow!r} is not whole: {part.error}")
+    return found
