@@ -14,6 +14,7 @@ from flowctx import LedgerUnavailable, PartitionScheme, UnknownRun, Workflow, ru
 from flowctx.airflow import StepOperator, workflow_dag
 from flowctx.airflow import workflow_context as airflow_context
 from flowctx.airflow.running import run_dag
+from flowctx.dagster import asset_key, partitions_def
 from flowctx.dagster import workflow_context as dagster_context
 
 ABOUT = "{{ macros.flowctx.as_of_date }} {{ macros.flowctx.batch_id }} {{ macros.flowctx.params.limit }}"
@@ -167,3 +168,32 @@ def test_an_op_of_dagster_sees_what_a_step_sees(ledger, tmp_path):
     bench = Bench(flow, tmp_path, beside)
     assert bench.run(tags={"flowctx/resume_from": failed.run_id}).success
     assert rows == ["2026-01-09 B 2", failed.context.capture_id, failed.context.idempotency_key]
+
+
+@pytest.mark.parametrize("batch", [{}, {"flowctx/batch_id": "B"}])
+def test_an_asset_reads_and_stores_the_capture_that_goes_on(ledger, tmp_path, batch):
+    """Though another run of the partition was fine meanwhile: data and context of an asset are of one capture."""
+    flow, seen = Workflow("going_on", partitions=PartitionScheme(symbol=["IBM"])), []
+    flow.step("load")(lambda ctx: {"by": ctx.run_id})
+
+    @flow.step()
+    def check(ctx):
+        if BROKEN[0]:
+            raise ValueError("down")
+        return {"of": ctx.get_output("load", "by")}
+
+    ins = {name: dg.AssetIn(asset_key(flow, name)) for name in flow.steps}
+
+    @dg.asset(ins=ins, partitions_def=partitions_def(flow.partitions), io_manager_key="workflow_io_manager")
+    def beside(context: dg.AssetExecutionContext, load, check):
+        seen[:] = [dagster_context(context, workflow=flow).capture_id, load["by"], check["of"]]
+        return {}
+
+    bench = Bench(flow, tmp_path, beside)
+    failed = bench.run("IBM", tags=batch)
+    BROKEN[:] = [False]
+    assert bench.run("IBM").success
+    assert bench.run("IBM", tags={"flowctx/resume_from": failed.run_id}).success
+    capture_id = ledger.get_run(failed.run_id).context.capture_id
+    assert seen == [capture_id, failed.run_id, failed.run_id]
+    assert capture_id in bench.outputs.captures("beside", "IBM")

@@ -10,7 +10,6 @@ from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 
 from flowctx.core.data.plain import FrozenDict, thaw
 from flowctx.core.errors import ArtifactError, ContextError
-from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import MAX_INLINE_BYTES
 from flowctx.core.execution.keeping import keep_tables
 from flowctx.core.execution.upstream import Upstream
@@ -94,7 +93,8 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         """Store what an asset of the user's returned; what a step handed on is stored already, as it was made."""
         if isinstance(obj, Written):
             return
-        outputs = self.storage.outputs
+        storage = self.storage
+        outputs = storage.outputs
         if isinstance(obj, StoredOutput):
             if type(self).handle_output is not WorkflowIOManager.handle_output and not outputs.holds(obj):
                 named = output_name(obj.asset_path, obj.key)
@@ -106,7 +106,7 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
             return
         step = step_context(context)
         written = []
-        for capture in _captures_of_values(context, obj, outputs.artifacts):
+        for capture in _captures_of_values(context, obj, storage):
             written.append((outputs.write(capture), capture.envelope.output))
             if step is not None and capture.envelope.status is StepStatus.OK:
                 self.stored(dg.OpExecutionContext(step), capture)
@@ -252,12 +252,12 @@ def _by_partition(context: dg.InputContext, step: Any) -> bool:
     return bool(step.has_partition_key_range or step.run_partitions_def != context.asset_partitions_def)
 
 
-def _captures_of_values(context: dg.OutputContext, obj: Any, store: ArtifactStore | None) -> Iterator[StoredOutput]:
+def _captures_of_values(context: dg.OutputContext, obj: Any, storage: RunStorage) -> Iterator[StoredOutput]:
     """Wrap what an asset of the user's returned."""
     step = step_context(context)
     if step is None or not context.has_asset_key:
         raise ContextError(f"WorkflowIOManager keeps outputs of assets in a run; {context.name!r} is none")
-    facts = run_facts(dg.OpExecutionContext(step))
+    facts, store = storage.with_captures(run_facts(dg.OpExecutionContext(step))), storage.artifacts
     asset_path = tuple(context.asset_key.path)
     scheme = scheme_of(context.asset_partitions_def) if context.has_asset_partitions else None
     for key, value in _by_key(context, obj):

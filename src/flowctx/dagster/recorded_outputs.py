@@ -57,6 +57,11 @@ class RecordedOutputs:
     #: Where what is large is kept.
     artifacts: ArtifactStore | None
 
+    def name_of_captures(self, run_id: str) -> str | None:
+        """Return the batch or the run that the captures of a run are named by, if it is recorded."""
+        found = (run.context.capture_id for run in self.ledger.list_runs(run_id=run_id, limit=1))
+        return next((str(capture_id).rpartition("|")[2] for capture_id in found), None)
+
     def of_captures(self, place: OutputPlace, capture_ids: Iterable[str]) -> StoredOutput | None:
         """Return what a step handed on in the first of these captures of which a run is recorded."""
         for capture_id in capture_ids if place.workflow else ():

@@ -47,6 +47,8 @@ class RunFacts:
     root: dg.DagsterRun | None = None
     #: Asks for the runs that this one executes again, the last first.
     runs_before: Callable[[], Iterable[RunBefore]] = tuple
+    #: The batch or run that the captures of the run are named by which this one continues, where somebody asked.
+    captures_of: str | None = None
     #: Dagster's partition keys: one, those of a range, or none.
     keys: tuple[str, ...] = ()
     #: The definition that the keys are of.
@@ -105,6 +107,11 @@ class RunFacts:
     def first_run_id(self) -> str:
         """The run from which the ids derive: a re-execution continues the run that it started from."""
         return self.root.run_id if self.root else self.run_id
+
+    @property
+    def captures_named(self) -> str:
+        """What the ids of captures end with."""
+        return self.captures_of or self.batch_id or self.first_run_id
 
     def keys_of(self, workflow: Workflow | None) -> tuple[str | None, ...]:
         """Return the keys for which a workflow has a context: one without partitions may sit in a partitioned run."""
@@ -219,9 +226,7 @@ class RunFacts:
             day = known[0] if known else date_of_run(time=time, as_of_date=request.as_of_date).date
             occasion = occasion_of(day, None if request.as_of_date is not None else time)
             occasion = occasion or (self.first_run_id if batch_id else None)
-        return partition, request.capture_id or capture_id_of(
-            partition, scheme, batch_id or self.first_run_id, occasion
-        )
+        return partition, request.capture_id or capture_id_of(partition, scheme, self.captures_named, occasion)
 
     def _partition(self, key: str | None, scheme: PartitionScheme | None, request: RunRequest) -> PartitionKey | None:
         """Return the partition that a key means, or without one the caller's word."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -111,8 +111,16 @@ class RunStorage:
         Raises:
             ArtifactError: There is no such output.
         """
-        found = None if facts is None else self._of_the_run(place, facts)
+        found = None if facts is None else self._of_the_run(place, self.with_captures(facts))
         return self.current(place) if found is None else found
+
+    def with_captures(self, facts: RunFacts) -> RunFacts:
+        """Return what Dagster says of a run, with what names the captures of the run that it continues, if it does."""
+        resume_from = facts.tag("resume_from")
+        if resume_from is None:
+            return facts
+        captures_of = self._ask(lambda recorded: recorded.name_of_captures(resume_from), None)
+        return replace(facts, captures_of=captures_of)
 
     def current(self, place: OutputPlace) -> StoredOutput:
         """Return the file that was written last, unless what is current by the ledger is newer.
@@ -173,7 +181,7 @@ class RunStorage:
             return stored
 
     def _of_the_run(self, place: OutputPlace, facts: RunFacts) -> StoredOutput | None:
-        named = facts.tag("capture_id") or facts.batch_id or facts.first_run_id
+        named = facts.captures_of or facts.tag("capture_id") or facts.captures_named
         found = self.outputs.of_run(place.asset_path, place.key, named)
         # Of several dates in one batch, that of this run; a run about none of them reads the latest.
         by_run = next((output for output in found if output.run_id in (facts.run_id, facts.first_run_id)), None)
@@ -195,8 +203,8 @@ def _capture_ids(facts: RunFacts, place: OutputPlace) -> list[str]:
     """Return the ids that the capture of a run may have: without a scheme the order of its dimensions is not known."""
     key, scheme = place.key, place.scheme
     if key is not None and key not in facts.keys:  # of another asset, whose partitions are not those of the run
-        named = facts.batch_id or facts.first_run_id
-        return [] if scheme is None else [capture_id_of(from_dagster_key(key, scheme), scheme, named)]
+        partition = None if scheme is None else from_dagster_key(key, scheme)
+        return [] if partition is None else [capture_id_of(partition, scheme, facts.captures_named)]
     try:
         _, capture_id = facts.capture(key, scheme)
     except FlowctxError:
