@@ -28,3 +28,13 @@ def test_the_last_dates_of_a_cadence_that_begins_later_are_not_due() -> None:
     with pytest.raises(NotDue, match=f"date=last:3 counts from the latest date that is due.*the first is {start}"):
         selected(scheme, "date=last:3", None)
     assert len(selected(scheme, "date=last:3", start + timedelta(days=4))) == 3
+
+
+def test_an_open_range_ends_at_what_is_due_of_each_delay() -> None:
+    """A date that is due for the tier with the short delay is selected for it, although none of the other is."""
+    today = datetime.now(UTC).date()
+    delays = {"tier": {"T1": timedelta(days=1), "OTC": timedelta(days=30)}}
+    scheme = PartitionScheme(date=Daily(start=today - timedelta(days=60), delay=delays), tier=["T1", "OTC"])
+    some = selected(scheme, f"date={today - timedelta(days=5)}..|last:1", None)
+    tiers = [key.tier for key in some]
+    assert (tiers.count("OTC"), tiers.count("T1") > 1) == (1, True)

@@ -433,6 +433,16 @@ def test_what_holds_nothing_up_to_until_is_refused(text):
     assert SCHEME.count("2012-10-14") == 0
 
 
+@pytest.mark.parametrize("later", ["2012-11", "2012-11-01", "2012-11-01..2012-11-09", "2012-11-01..", "2012-11-01../2"])
+@pytest.mark.parametrize("joined", ["|", ";date="])
+def test_what_is_after_until_does_not_spoil_what_is_before(later, joined):
+    """Of several alternatives, one may hold nothing up to it; one that is after the end of the scheme is a slip."""
+    text = f"date=2012-10-15{joined}"
+    assert str(SCHEME.select(text + later, until="2012-10-16")) == "date=2012-10-15"
+    with pytest.raises(PartitionError, match="date=2013-01-01.. holds no as-of date; the nearest is 2012-11-09"):
+        SCHEME.select(f"{text}2013-01-01..", until="2012-10-16")
+
+
 def test_until_is_the_as_of_date_of_weeks_months_and_hours():
     """A month is named by its last session, which is what until says; of hours it is their day."""
     months = PartitionScheme(month=Monthly(start="2012-01-01", end="2012-12-31", as_of="last_session", calendar="XNYS"))
@@ -463,3 +473,5 @@ def test_latest_is_where_last_counts_from():
     text = "date=last:1,symbol=IBM;date=2012-11-09,symbol=IBM"
     assert str(ENDLESS.select(text, latest="2012-10-31")) == "date=2012-10-31|2012-11-09,symbol=IBM"
     assert str(ENDLESS.select(text, until="2012-10-31", latest="2012-12-31")) == "date=2012-10-31,symbol=IBM"
+    with pytest.raises(PartitionError, match="holds no as-of date up to 2012-10-31, which latest= says is the last"):
+        ENDLESS.select("date=2012-11-01..", latest="2012-10-31")

@@ -296,8 +296,8 @@ class KeyProduct:
                 of hours a day, or an hour.
 
         Raises:
-            PartitionError: The text is not of that form, a range or all that is up to ``until`` holds nothing, or
-                there is an ``until`` and no cadence.
+            PartitionError: The text is not of that form, a range or all that is up to ``until`` or ``latest`` holds
+                nothing, or there is an ``until`` and no cadence.
             UnknownPartition: A value that the dimension does not have; the message shows the nearest ones.
 
         Example:
@@ -307,10 +307,11 @@ class KeyProduct:
             176
         """
         found = self._selected(text, until, latest)
-        if until is not None and not found and self.cadence is not None:
+        last, name = (latest, "latest=") if until is None else (until, "until= (--until)")
+        if last is not None and not found and self.cadence is not None:
             raise PartitionError(
-                f"{'the scheme' if text is None else text} holds no as-of date up to {until}, which until= (--until) "
-                f"says is the last; the first of the scheme is {self.cadence.text(self.cadence[0])}"
+                f"{'the scheme' if text is None else text} holds no as-of date up to {last}, which {name} says is the "
+                f"last; the first of the scheme is {self.cadence.text(self.cadence[0])}"
             )
         return found
 

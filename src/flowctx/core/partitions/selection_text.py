@@ -201,10 +201,12 @@ def _dates(dimension: CadenceDimension, low: str, high: str, until: date | None)
         if cadence.goes_backwards(first, last):
             raise PartitionError(f"{name}={low}..{high} goes backwards; write {name}={high}..{low}")
         found = cadence.indexes(first, last)
+    ended = cadence.end is not None and cadence.goes_backwards(first, cadence.end)
+    if not found and not high and until is not None and not ended:
+        return found  # all of them are after until
     if not found:
         near = [cadence.text(day) for day in cadence.neighbours(first)]
-        end = "" if high or until is None else f" up to {until.isoformat()}"
-        raise PartitionError(f"{name}={low}..{high} holds no as-of date{end}{_nearest(near)}")
+        raise PartitionError(f"{name}={low}..{high} holds no as-of date{_nearest(near)}")
     if cadence.goes_backwards(cadence.start, first):
         _say_cut(f"{name}={low}..{high}", f"which starts {cadence.start}")
     if high and cadence.end is not None and cadence.goes_backwards(_date(dimension, high), cadence.end):
