@@ -8,7 +8,7 @@ from datetime import datetime
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorded import recorded_envelope
 from flowctx.core.durability.records import RunRecord, RunStatus
-from flowctx.core.durability.versions import Version, older_with_step, place_of, version_to_read, without_step
+from flowctx.core.durability.versions import Version, newest, older_with_step, version_to_read, without_step
 from flowctx.core.errors import ArtifactError, UnknownRun
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope
@@ -73,8 +73,7 @@ class RecordedOutputs:
 
     def of_batch(self, place: OutputPlace, batch_id: str) -> StoredOutput | None:
         """Return what a batch has completed last of an asset without partitions, of which it may have several dates."""
-        found = [one for one in self._versions(place) if one.batch_id == batch_id and one.ended_well]
-        last = max(found, key=place_of, default=None)
+        last = newest(one for one in self._versions(place) if one.batch_id == batch_id and one.ended_well)
         return None if last is None else self._of_version(place, last)
 
     def newer(self, place: OutputPlace, stored: StoredOutput | None) -> StoredOutput | None:
@@ -148,7 +147,7 @@ class RecordedOutputs:
     def _is_newer(self, workflow: str, version: Version, stored: StoredOutput, versions: Iterable[Version]) -> bool:
         """Whether a capture is newer than a file: by their revisions, else by their runs, and when those were begun."""
         known = _of_capture(versions, stored.capture_id)
-        if known is not None and version.partition is not None and known.revision != version.revision:
+        if known is not None and known.subject == version.subject and known.revision != version.revision:
             return known.revision < version.revision
         try:
             run = self.ledger.get_run(stored.run_id, workflow=workflow, partition=version.partition)

@@ -42,6 +42,7 @@ def pruned_version(capture: Capture, batch_id: str | None) -> PrunedVersion | No
         return None
     return PrunedVersion(
         partition=capture.partition,
+        subject=capture.key.idempotency_key,
         capture_id=capture.key.capture_id,
         revision=capture.revision,
         batch_id=batch_id,
@@ -53,9 +54,11 @@ def version_of(run: RunRecord, step: str, record: StepRecord | None, capture: Ca
     """Return what a run and its capture are for whoever reads a step of it; a part has no capture yet."""
     key = run.key.digest
     has_step = record is not None or step in run.steps
+    captured = capture.key if capture is not None else run.capture
     return Version(
         partition=run.context.partition,
-        capture_id=run.context.capture_id or "",
+        subject=captured.idempotency_key if captured is not None else "",
+        capture_id=captured.capture_id if captured is not None else "",
         revision=capture.revision if capture is not None else 0,
         run_key=key,
         run_id=run.run_id,

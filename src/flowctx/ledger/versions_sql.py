@@ -136,7 +136,8 @@ class SqlVersions(FindBatch):
 
 
 _OF_CAPTURE = (
-    "partition", "capture_id", "revision", "state", "holder", "completed_at", "first_completed_at", "claimed_at",
+    "partition", "subject", "capture_id", "revision", "state", "holder",
+    "completed_at", "first_completed_at", "claimed_at",
 )  # fmt: skip
 _OF_RUN = (
     runs.c.run_id,
@@ -150,6 +151,7 @@ _OF_RUN = (
 
 _PART_COLUMNS = (
     runs.c.partition,
+    runs.c.subject,
     runs.c.capture_id,
     literal(0).label("revision"),
     literal(None).label("state"),
@@ -221,6 +223,7 @@ def _version(row: Row, step: str, key: PartitionKey | None = None) -> Version:
         has_step = row["step_status"] is not None or step in known
         return Version(
             partition=PartitionKey.parse(row["partition"]) if row["partition"] and key is None else key,
+            subject=row["subject"] or "",
             capture_id=row["capture_id"],
             revision=int(row["revision"]),
             run_key=row["holder"],
@@ -245,6 +248,7 @@ def _pruned_version(row: Row) -> PrunedVersion:
     try:
         return PrunedVersion(
             partition=PartitionKey.parse(row["partition"]) if row["partition"] else None,
+            subject=row["subject"],
             capture_id=row["capture_id"],
             revision=int(row["revision"]),
             batch_id=row["batch_id"],

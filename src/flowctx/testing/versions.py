@@ -31,10 +31,9 @@ _READ = VersionRead(
 )
 
 
-def _run(run_id: str, batch_id: str | None, partition: PartitionKey | None = _KEY) -> RunRecord:
-    context = make_context(
-        workflow="nav", run_id=run_id, partition=partition, batch_id=batch_id, as_of_date=NOON.date()
-    )
+def _run(run_id: str, batch_id: str | None, partition: PartitionKey | None = _KEY, *, days: int = 0) -> RunRecord:
+    day = NOON.date() + timedelta(days=days)
+    context = make_context(workflow="nav", run_id=run_id, partition=partition, batch_id=batch_id, as_of_date=day)
     return RunRecord(workflow="nav", context=context, steps=("value",))
 
 
@@ -101,6 +100,34 @@ class VersionsContract:
             meant = choice.version(ledger.versions_meant("nav", "value", [_KEY], [choice]))
             assert meant is not None
             assert meant.run_id == run_id
+
+    def test_without_partitions_each_date_has_its_current_version(self, ledger: Ledger, clock: FakeClock) -> None:
+        """A batch that runs again after another one of its date is not current; of several dates, the last one is."""
+        choice, none = VersionChoice(), [None]
+        order = zip(("b1", "b2", "b1", "b1", "b2"), (0, 0, 0, 1, 0), ("r0", "r1", "r1", "r3", "r4"), strict=True)
+        for number, (batch_id, days, current) in enumerate(order):
+            _recorded(ledger, _run(f"r{number}", batch_id, None, days=days))
+            clock.advance(MINUTE)
+            assert [one.run_id for one in [choice.version(ledger.versions("nav", "value", none))] if one] == [current]
+        subjects = {version.subject for version in ledger.versions("nav", "value", none)}
+        assert subjects == {capture.key.idempotency_key for capture in ledger.captures()}
+        assert sorted(ledger.current_revisions(subjects).values()) == [1, 2]
+        ledger.prune(clock.now())
+        assert [one.run_id for one in [choice.version(ledger.versions("nav", "value", none))] if one] == ["r4"]
+        assert {one.subject for one in ledger.pruned_versions("nav", none)} < subjects
+
+    def test_without_partitions_not_all_times_have_an_answer(self, ledger: Ledger, clock: FakeClock) -> None:
+        """A capture that was written over may have been newer then than that of another date, or not."""
+        for number, days in enumerate((0, 1, 0)):
+            _recorded(ledger, _run(f"r{number}", "b1", None, days=days))
+            clock.advance(MINUTE)
+        before = VersionChoice(known_at=NOON + 5 * MINUTE / 2)
+        assert [v.run_id for v in [before.version(ledger.versions("nav", "value", [None]))] if v] == ["r2"]
+        _recorded(ledger, _run("r3", "b1", None), RunStatus.FAILED)
+        with pytest.raises(VersionGone):
+            before.version(ledger.versions("nav", "value", [None]))
+        now = VersionChoice(known_at=clock.now())
+        assert [v.run_id for v in [now.version(ledger.versions("nav", "value", [None]))] if v] == ["r1"]
 
     def test_a_version_without_the_step_says_which_steps_it_has(self, ledger: Ledger) -> None:
         """So does one that was skipped; of one that has the step, only that is said."""

@@ -14,7 +14,7 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.reading import known_time
 from flowctx.core.durability.records import StepRecord, VersionRead
 from flowctx.core.durability.version_choice import VersionChoice
-from flowctx.core.durability.versions import Version, place_of
+from flowctx.core.durability.versions import Version, comes_after
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
@@ -353,7 +353,7 @@ class _Graph:
     def _is_older(self, now: Version, read: VersionRead) -> bool:
         """Whether what is current is older than what was read, of which nothing is complete any more."""
         version = self._version_of(read)
-        return version is not None and not version.ended_well and place_of(now) < place_of(version)
+        return version is not None and not version.ended_well and comes_after(version, now)
 
     def _version_of(self, read: VersionRead) -> Version | None:
         """Return how the capture stands that was read."""

@@ -9,7 +9,14 @@ KEY = PartitionKey(date="2026-01-09")
 
 def version(batch_id, revision, status=RunStatus.OK, **fields):
     """A capture of one partition."""
-    values = {"partition": KEY, "run_key": batch_id, "run_id": batch_id, "step_status": StepStatus.OK, "digest": "d"}
+    values = {
+        "partition": KEY,
+        "subject": "day",
+        "run_key": batch_id,
+        "run_id": batch_id,
+        "step_status": StepStatus.OK,
+        "digest": "d",
+    }
     return Version(capture_id=f"9|{batch_id}", batch_id=batch_id, revision=revision, status=status, **values | fields)
 
 
@@ -45,15 +52,16 @@ def test_a_step_that_was_skipped_in_a_complete_run_is_a_hole():
 
 
 def test_without_partitions_the_last_one_captured_is_read():
-    """Revisions count for each business date, so time decides."""
+    """Revisions count for each business date: of the current ones of all dates, time decides."""
     found = [
-        version("b1", 5, partition=None, completed_at="2026-01-01"),
+        version("b1", 5, partition=None, subject="other", completed_at="2026-01-01"),
         version("b2", 1, partition=None, completed_at="2026-01-02"),
+        version("b0", 0, partition=None, completed_at="2026-01-03"),
         version("b3", 9, RunStatus.FAILED, partition=None),
     ]
     assert version_to_read(found, None).batch_id == "b2"
     assert version_to_read([], None) is None
-    assert version_to_read(found[2:], None) is None
+    assert version_to_read(found[3:], None) is None
 
 
 def test_without_partitions_the_last_one_of_the_batch_that_was_begun_is_read():

@@ -14,7 +14,7 @@ from flowctx.core.dates.zones import last_day_before
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.reading import known_time
 from flowctx.core.durability.records import RunStatus, VersionRead
-from flowctx.core.durability.versions import Version, by_partition, place_of, version_to_read
+from flowctx.core.durability.versions import Version, by_partition, comes_after, newest, version_to_read
 from flowctx.core.errors import CalendarError, WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.mapping import PartitionMapping
@@ -135,7 +135,7 @@ class _Read(NamedTuple):
         if self.current.capture_id == read.capture_id:
             return (None if self.current.is_hole else self.current.digest) != read.digest
         then = next((version for version in self.versions if version.capture_id == read.capture_id), None)
-        return then is None or place_of(self.current) > place_of(then)
+        return then is None or comes_after(self.current, then)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,7 +250,8 @@ class Readiness:
         A run that was to read what was known at a time is right to have read an older one.
         """
         again = {key for key, some in complete.items() if key in captured and any(one.was_made_again for one in some)}
-        current = {max(captured[key], key=place_of).run_key: key for key in again}
+        latest = {key: newest(captured[key]) for key in again}
+        current = {version.run_key: key for key, version in latest.items() if version is not None}
         found: dict[str, PartitionKey] = {}
         for run_key, records in (ledger.recorded_steps(current, reading=True) if current else {}).items():
             now = {(one.need.workflow, one.need.step, one.current.partition): one for one in complete[current[run_key]]}

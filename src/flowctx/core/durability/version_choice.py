@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from flowctx.core.durability.versions import PrunedVersion, Version, place_of, version_to_read
+from flowctx.core.durability.versions import PrunedVersion, Version, last_of_each, newest, version_to_read
 from flowctx.core.errors import ContextError, VersionGone
 
 #: The largest number that SQLite and PostgreSQL hold.
@@ -75,13 +75,11 @@ class VersionChoice:
             return _known_at(versions, pruned, self.known_at)
         if self.text == "current":
             return version_to_read(versions, None)
-        of_it = [v for v in versions if self._is_meant(v) and _is_readable(v)]
-        if of_it:
-            return max(of_it, key=place_of)
-        gone = next((one for one in pruned if self._is_meant(one)), None)
+        found = newest(v for v in versions if self._is_meant(v) and _is_readable(v))
+        gone = next((one for one in pruned if self._is_meant(one)), None) if found is None else None
         if gone is not None:
             raise VersionGone(_pruned(gone))
-        return None
+        return found
 
     def _is_meant(self, version: Version | PrunedVersion) -> bool:
         if self.batch_id is not None:
@@ -140,12 +138,12 @@ def _known_at(versions: Iterable[Version], pruned: Iterable[PrunedVersion], time
     at = time.astimezone(UTC).isoformat(timespec="microseconds")
     versions = list(versions)
     then = [v for v in versions if _is_readable(v) and v.completed_at is not None and v.completed_at <= at]
-    found = max(then, key=place_of, default=None)
+    last, found = last_of_each(then), newest(then)
     for version in versions:
         first = version.first_completed_at
-        if first is not None and first <= at < (version.claimed_at or "") and _is_after(version, first, found):
-            raise VersionGone(_written_over(version))
-    gone = [one for one in pruned if one.completed_at <= at and _is_after(one, one.completed_at, found)]
+        if first is not None and first <= at < (version.claimed_at or "") and _is_after(version, last):
+            raise VersionGone(_written_over(version))  # which may have been complete again, at any time in between
+    gone = [one for one in pruned if one.completed_at <= at and _is_after(one, last) and _hides(one, found)]
     if gone:
         raise VersionGone(_pruned(max(gone, key=lambda one: (one.revision, one.completed_at))))
     return found
@@ -155,12 +153,13 @@ def _is_readable(version: Version) -> bool:
     return version.ended_well and not version.part
 
 
-def _is_after(one: Version | PrunedVersion, known_since: str, found: Version | None) -> bool:
-    if found is None:
-        return True
-    if one.partition is not None:
-        return one.revision > found.revision
-    return known_since > (found.completed_at or "")
+def _is_after(one: Version | PrunedVersion, last: Mapping[str, Version]) -> bool:
+    """Return whether a version is newer than the last one of its subject."""
+    return one.subject not in last or one.revision > last[one.subject].revision
+
+
+def _hides(one: PrunedVersion, found: Version | None) -> bool:
+    return found is None or one.subject == found.subject or one.completed_at > (found.completed_at or "")
 
 
 def _pruned(version: PrunedVersion) -> str:

@@ -19,9 +19,11 @@ class Version:
 
     #: The partition; ``None`` of a workflow without partitions.
     partition: PartitionKey | None
+    #: What is captured; of a partition it is one, of a workflow without partitions there is one for each date.
+    subject: str
     #: The capture.
     capture_id: str
-    #: Counts the captures of one partition.
+    #: Counts the captures of one subject.
     revision: int
     #: The digest of the key of the run that writes or wrote it.
     run_key: str
@@ -82,9 +84,11 @@ class PrunedVersion:
 
     #: The partition; ``None`` of a workflow without partitions.
     partition: PartitionKey | None
+    #: What was captured, as of a :class:`Version`.
+    subject: str
     #: The capture.
     capture_id: str
-    #: Counts the captures of one partition.
+    #: Counts the captures of one subject.
     revision: int
     #: The batch of the run that wrote it.
     batch_id: str | None
@@ -116,13 +120,18 @@ def version_to_read(
     parts = [version for version in versions if version.part]
     if parts:
         return parts[-1]
-    return max((version for version in found if version.ended_well), key=_current_place, default=None)
+    return newest(version for version in found if version.ended_well)
 
 
-def _current_place(version: Version) -> tuple[int, str, int]:
-    """Return what decides which version of a partition is current; without partitions it is time."""
-    revision = version.revision
-    return (revision, "", 0) if version.partition is not None else (0, version.completed_at or "~", revision)
+def newest(versions: Iterable[Version]) -> Version | None:
+    """Return the last of some versions of a partition: the highest revision of each subject, of those the latest."""
+    last = last_of_each(versions).values()
+    return max(last, key=lambda version: (version.completed_at or "~", version.revision), default=None)
+
+
+def last_of_each(versions: Iterable[Version]) -> dict[str, Version]:
+    """Return the version of the highest revision of each subject."""
+    return {version.subject: version for version in sorted(versions, key=lambda version: version.revision)}
 
 
 def by_partition(versions: Iterable[_V]) -> dict[PartitionKey | None, list[_V]]:
@@ -133,16 +142,20 @@ def by_partition(versions: Iterable[_V]) -> dict[PartitionKey | None, list[_V]]:
     return found
 
 
-def place_of(version: Version) -> tuple[int, str]:
-    """Return what the versions of a partition follow each other by; without partitions there are several subjects."""
-    time = version.completed_at or version.first_completed_at or ""
-    return (version.revision if version.partition is not None else 0), time
+def comes_after(version: Version, other: Version) -> bool:
+    """Return whether a version of a partition is newer than another: by revision, or by time if of another subject."""
+    if version.subject == other.subject:
+        return version.revision > other.revision
+    return _time_of(version) > _time_of(other)
+
+
+def _time_of(version: Version) -> str:
+    return version.completed_at or version.first_completed_at or version.claimed_at or ""
 
 
 def older_with_step(version: Version, versions: Iterable[Version]) -> Version | None:
     """Return the last version before one that has the step which that one has not."""
-    older = [v for v in versions if v.ended_well and v.has_step and not v.part and place_of(v) < place_of(version)]
-    return max(older, key=place_of, default=None)
+    return newest(v for v in versions if v.ended_well and v.has_step and not v.part and comes_after(version, v))
 
 
 def without_step(step: str, version: Version, older: Version | None) -> str:
