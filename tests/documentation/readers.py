@@ -64,10 +64,10 @@ def _make_airflow() -> None:
     from airflow.sdk.api.datamodels._generated import API_VERSION
     from airflow.sdk.execution_time.supervisor import in_process_api_server
 
-    from flowctx.airflow import _compat, running  # noqa: F401
+    from flowctx.airflow import _database, running  # noqa: F401
     from flowctx.airflow.api_versions import speak_to_one_client
 
-    _compat.migrate()
+    _database.migrate()
     app = in_process_api_server().app
     speak_to_one_client(app, API_VERSION)
     app._cadwyn_initialize()
@@ -76,7 +76,7 @@ def _make_airflow() -> None:
 def _read(page: str, folder: Path, env: Mapping[str, str]) -> None:
     """Run a page in this process; an exception of its code is one of the process."""
     take_place(folder, env, _output(folder), _output(folder), seconds=_SECONDS)
-    import_module("flowctx.airflow._compat").read_settings_again()
+    import_module("flowctx.airflow._database").read_settings_again()
     import_module("documentation.runner").main(page)
 
 

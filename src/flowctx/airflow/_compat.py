@@ -187,22 +187,6 @@ def _names(value: Any) -> Iterator[str]:
 # --- running a DAG in this process: what ``DAG.test()`` does, whose arguments know neither run id nor partition key ---
 
 
-def read_settings_again() -> None:
-    """Make Airflow use the database that the environment names now; it reads its settings when it is imported."""
-    from airflow import settings
-
-    settings.configure_vars()  # type: ignore[no-untyped-call]
-    settings.dispose_orm()
-    settings.configure_orm()  # type: ignore[no-untyped-call]
-
-
-def migrate() -> None:
-    """Create or migrate the database."""
-    from airflow.utils.db import initdb
-
-    initdb()
-
-
 def warm_up() -> None:
     """Build the API that tasks talk to; otherwise the first task would seem to take seconds."""
     from airflow.sdk.api.datamodels._generated import API_VERSION

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
-import shutil
-import tempfile
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,10 +17,10 @@ import structlog
 from airflow.sdk import DAG
 
 from flowctx.airflow import _compat
+from flowctx.airflow._database import prepare
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.context import run_context
 from flowctx.airflow.endings import end_of_dag_run, record_end
-from flowctx.airflow.migrating import migrate_alone
 from flowctx.airflow.outputs import from_payload, is_step, step_name, waits_for_all
 from flowctx.airflow.partitions import requested_key
 from flowctx.airflow.recording import ledger, store_of_runs
@@ -126,7 +120,7 @@ def run_dag(
     step_config_of(workflows.pop() if len(workflows) == 1 else None, request.step_config)  # refused before a step runs
     conf = _params(dag, workflow, params, request) | request.to_conf()
     with _quiet():
-        _prepare()
+        prepare()
         with _compat.open_session() as session:
             _compat.register(dag)
             dag_run = _compat.start_run(
@@ -208,26 +202,6 @@ def _params(
         read = workflow.params_with(params, known=params if request.resume_from else dag.params)
         params = {name: read[name] for name in params}
     return {name: to_json(freeze(value, f"params[{name!r}]")) for name, value in (params or {}).items()}
-
-
-@cache
-def _prepare() -> None:
-    """Make sure that there is a migrated database: the one that the environment names, else a temporary one."""
-    if not any(name in os.environ for name in ("AIRFLOW_HOME", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN")):
-        home = Path(tempfile.mkdtemp(prefix="flowctx-airflow-"))
-        atexit.register(shutil.rmtree, home, ignore_errors=True)
-        os.environ.update(
-            AIRFLOW_HOME=str(home),
-            AIRFLOW__CORE__DAGS_FOLDER=str(home / "dags"),
-            AIRFLOW__CORE__LOAD_EXAMPLES="False",
-            AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{home / 'airflow.db'}",
-            AIRFLOW__LOGGING__BASE_LOG_FOLDER=str(home / "logs"),
-        )
-        # Whoever made the DAG has imported Airflow, which then read its settings.
-        _compat.read_settings_again()
-    with warnings.catch_warnings(action="ignore"):  # what Airflow warns of as it starts is its own business
-        migrate_alone()
-        _compat.warm_up()
 
 
 @contextmanager
