@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from airflow.api_fastapi.execution_api.versions import bundle
+from airflow.jobs.job import Job
+from airflow.models.dag import DagModel
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.xcom import XComModel
 from airflow.sdk import DAG, task
@@ -18,8 +20,8 @@ from airflow.sdk.api.datamodels._generated import API_VERSION
 from airflow.sdk.execution_time import supervisor
 from airflow.utils.session import create_session
 
-from flowctx import AsOf, ContextError, Daily, PartitionScheme, RunResult, StepResult, Workflow, run
-from flowctx.airflow import workflow_context, workflow_dag
+from flowctx import AsOf, ContextError, Daily, EngineError, PartitionScheme, RunResult, StepResult, Workflow, run
+from flowctx.airflow import _database, workflow_context, workflow_dag
 from flowctx.airflow._compat import dag_serialization
 from flowctx.testing import run_dag
 from flowctx.testing.engines import EngineContract
@@ -242,6 +244,30 @@ def test_what_is_no_dag_is_refused(what, words: str) -> None:
     """Only a DAG can be run; the error says how to get one."""
     with pytest.raises(ContextError, match=words):
         run_dag(what)
+
+
+def test_the_airflow_of_a_deployment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a server of Airflow's has ever run nothing is migrated and nothing stored; what to set is said."""
+    flow = Workflow("of_a_deployment")
+    flow.step("look")(lambda ctx: {})
+    dag = workflow_dag(flow)
+    _database.prepare()
+    with create_session() as session:
+        session.add(server := Job(job_type="DagProcessorJob", state="success"))
+    monkeypatch.setattr(_database, "migrate", lambda: pytest.fail("it was migrated"))
+    words = r"airflow.db: servers .*DagProcessorJob.*; unset AIRFLOW__DATABASE__SQL_ALCHEMY_CONN, and set AIRFLOW_HOME"
+    try:
+        for _ in ("after other runs", "as the first run"):
+            with pytest.raises(EngineError, match=words):
+                run_dag(dag)
+            _database._make_once.cache_clear()
+    finally:
+        with create_session() as session:
+            session.delete(server)
+    with create_session() as session:
+        assert session.get(DagModel, dag.dag_id) is None
+    monkeypatch.undo()
+    assert run_dag(dag).status == "ok"
 
 
 QUIET = """

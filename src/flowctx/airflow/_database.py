@@ -13,14 +13,31 @@ from pathlib import Path
 from typing import Final
 
 from flowctx.airflow import _compat
+from flowctx.core.errors import EngineError
 
 #: How the address of a database in a file begins.
 _FILE: Final = "sqlite:///"
+#: What names a database beside ``AIRFLOW_HOME``, and goes before it.
+_OTHER_NAMES: Final = (
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_CMD",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_SECRET",
+    "AIRFLOW_CONFIG",
+)
+
+
+def prepare() -> None:
+    """Make sure that there is a migrated database: the one that the environment names, else a temporary one.
+
+    Raises:
+        EngineError: It is that of a deployment; nothing has been written there.
+    """
+    _make_once()
+    _refuse_deployment()  # it may be one since the last call
 
 
 @cache
-def prepare() -> None:
-    """Make sure that there is a migrated database: the one that the environment names, else a temporary one."""
+def _make_once() -> None:
     if not any(name in os.environ for name in ("AIRFLOW_HOME", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN")):
         home = Path(tempfile.mkdtemp(prefix="flowctx-airflow-"))
         atexit.register(shutil.rmtree, home, ignore_errors=True)
@@ -43,15 +60,41 @@ def _migrate_alone() -> None:
     address = str(_compat.conf.get("database", "sql_alchemy_conn"))
     file = Path(address.removeprefix(_FILE).partition("?")[0])
     if not address.startswith(_FILE) or not file.name:
+        _refuse_deployment()
         migrate()
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     held = os.open(file.parent, os.O_RDONLY)  # a lock of the folder's leaves no file behind
     try:
         fcntl.flock(held, fcntl.LOCK_EX)
+        _refuse_deployment()
         migrate()
     finally:
         os.close(held)
+
+
+def _refuse_deployment() -> None:
+    """Refuse a database on which a server of Airflow's has ever run: each leaves a row, and nothing else does.
+
+    A scheduler would go by the DAG that is stored for the run, and run its tasks, too.
+    """
+    from airflow.jobs.job import Job
+
+    with _compat.open_session(scoped=False) as session:
+        connection = session.connection()
+        if not connection.dialect.has_table(connection, Job.__tablename__, schema=Job.metadata.schema):
+            return
+        server = session.query(Job.job_type).first()
+        database = session.get_bind().url.render_as_string(hide_password=True)
+    if server is None:
+        return
+    others = [name for name in _OTHER_NAMES if name in os.environ]
+    unset = f"unset {' and '.join(others)}, and " if others else ""
+    raise EngineError(
+        f"run_dag refuses {database}: servers of Airflow's have run there ({server[0]}), so it is a deployment's; a "
+        f"scheduler would go by this run's DAG, and run its tasks, too; {unset}set AIRFLOW_HOME to a new folder of "
+        "your tests before Airflow is imported, or unset it: run_dag then makes an Airflow in a temporary folder"
+    )
 
 
 def migrate() -> None:

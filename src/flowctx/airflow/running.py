@@ -71,6 +71,7 @@ def run_dag(
 
     Without an Airflow of the process's own (``AIRFLOW_HOME``, or a database in the environment) it makes one in a
     temporary folder when it is first called, which takes some seconds; runs after that take what their tasks take.
+    It stores the DAG there, so the Airflow of a deployment is refused.
 
     Args:
         dag: The DAG; it need not be in a DAG folder.
@@ -92,6 +93,7 @@ def run_dag(
     Raises:
         ContextError: It is no DAG, or the parameters, the partition or the configuration of a step cannot be.
         PartitionError: The partition is not due yet.
+        EngineError: A server of Airflow's has run on the database that the environment names: it is a deployment's.
 
     Example:
         ::
