@@ -40,7 +40,8 @@ def test_partitions_of_a_scheme_have_its_names(case, tmp_path):
 
     @dg.asset(partitions_def=partitions_def(scheme), io_manager_key="workflow_io_manager")
     def own(context: dg.AssetExecutionContext):
-        ctx = workflow_context(context, scheme=scheme)
+        ctx = workflow_context(context)
+        assert ctx == workflow_context(context, scheme=scheme)
         return {"capture": ctx.capture_id}
 
     every = {"partition_mapping": dg.AllPartitionMapping(), "metadata": {"allow_missing_partitions": True}}
@@ -62,8 +63,9 @@ def test_partitions_of_a_scheme_have_its_names(case, tmp_path):
 @pytest.mark.parametrize("left_out", [False, True])
 @pytest.mark.parametrize("known", [True, False])
 def test_a_range_may_be_named_by_the_contexts(known, left_out, tmp_path):
-    """A range of a scheme's partitions takes the keys of contexts, with the scheme or without."""
+    """A range of a scheme's partitions takes the keys of contexts, and of Dagster's own value."""
     scheme, key, _ = SCHEMES["a week"]
+    former = [PartitionKey(date="2012-10-13"), PartitionKey(date=key)]
 
     with pytest.warns(dg.BetaWarning):
 
@@ -73,10 +75,10 @@ def test_a_range_may_be_named_by_the_contexts(known, left_out, tmp_path):
             backfill_policy=dg.BackfillPolicy.single_run(),
         )
         def ranged(context: dg.AssetExecutionContext):
-            first, second = workflow_contexts(context, scheme=scheme if known else None)
-            found: dict[Any, Any] = {first.partition: {"n": 1}, second.partition: {"n": 2}}
+            first, second = [ctx.partition for ctx in workflow_contexts(context)] if known else former
+            found: dict[Any, Any] = {first: {"n": 1}, second: {"n": 2}}
             if left_out:
-                yield from partition_outputs(context, {**found, first.partition: StepResult.skip("a holiday")})
+                yield from partition_outputs(context, {**found, first: StepResult.skip("a holiday")})
             else:
                 yield dg.Output(found)
 
@@ -111,6 +113,20 @@ def test_files_under_the_former_names_are_read(tmp_path):
     week = PartitionKey(week="2012-10-26")
     assert seen == [{week: {"n": 1}}, {week: {"n": 2}}]
     assert bench.outputs.output("own", key, f"{key}|a") == {"n": 1}
+
+
+def test_a_rule_may_not_date_a_scheme_otherwise(tmp_path):
+    """A rule that gives another date than the scheme of the partitions is refused, as it is for a step."""
+    scheme, key, _ = SCHEMES["a week"]
+
+    @dg.asset(partitions_def=partitions_def(scheme))
+    def own(context: dg.AssetExecutionContext) -> None:
+        workflow_context(context, AsOf.window_start())
+
+    _, bench = beside(scheme, tmp_path, own)
+    done = bench.run(key, selection=["own"])
+    (failure,) = bench.events(done, dg.DagsterEventType.STEP_FAILURE)
+    assert "gives 2012-10-20, which is not the business date of partition week=2012-10-26" in str(failure)
 
 
 def warnings_of(bench, done):

@@ -40,7 +40,8 @@ def workflow_context(
             (:meth:`flowctx.AsOf.default`).
         required: Refuse a run that has no business date; otherwise its ``as_of_date`` is None.
         workflow: The workflow that the run belongs to: gives its name, its scheme and the defaults of its parameters.
-        scheme: The scheme that the partitions were made of, where there is no workflow.
+        scheme: The scheme that the partitions are of, where there is no workflow; by default the one that their
+            definition was made of (:func:`partitions_def`), if it was made of one.
 
     Returns:
         The run's ids, partition, business date and parameters (the op's config). The run tags ``flowctx/batch_id``,

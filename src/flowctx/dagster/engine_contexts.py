@@ -21,7 +21,7 @@ from flowctx.dagster._compat import (
     instance_id,
     schedule_name,
 )
-from flowctx.dagster.partitions import check_range, scheme_of
+from flowctx.dagster.partitions import check_range
 from flowctx.dagster.run_facts import RunFacts
 from flowctx.dagster.run_time import schedule_tick, zone_of
 from flowctx.dagster.tags import PARTITION_TAG, RANGE_TAGS, root_of, runs_before, tags_of
@@ -59,6 +59,7 @@ def _of_op(op: dg.OpExecutionContext) -> RunFacts:
     root = root_of(run, op.instance)
     tags = tags_of(run, root)
     assets = op.assets_def.keys if op.has_assets_def else ()
+    own = op.assets_def.partitions_def if op.has_assets_def else None  # the run's may be an equal one
     engine: dict[str, Any] = _ENGINE | {
         "job_name": run.job_name,
         "step_key": step.step.key,
@@ -76,7 +77,7 @@ def _of_op(op: dg.OpExecutionContext) -> RunFacts:
         root=root,
         runs_before=partial(runs_before, run, op.instance),
         keys=_keys(op, tags),
-        partitions_def=step.run_partitions_def,
+        partitions_def=own or step.run_partitions_def,
         **schedule_tick(tags, _repository(op))._asdict(),
         started_at=_started(op.instance, run.run_id),
         log=op.log,
@@ -229,7 +230,6 @@ def _of_run_status(context: dg.RunStatusSensorContext) -> RunFacts:
         runs_before=partial(runs_before, run, instance),
         keys=() if key is None else (_with_dimensions(key, tags, definition),),
         partitions_def=definition,
-        scheme=scheme_of(definition),
         **schedule_tick(tags, repository)._asdict(),
         started_at=_started(instance, run.run_id),
         log=context.log,

@@ -23,7 +23,7 @@ from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_context import begin, capture_id_of, derived_trace_id, occasion_of
 from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX, RunRequest, read_value
 from flowctx.core.workflow.step_config import step_config_of
-from flowctx.dagster.partitions import from_dagster_key
+from flowctx.dagster.partitions import from_dagster_key, scheme_of
 from flowctx.dagster.run_time import check_bare_key, check_one_of_time, time_dimension, window_of
 from flowctx.dagster.tags import BACKFILL_TAG, RunBefore, check_tags
 
@@ -53,8 +53,6 @@ class RunFacts:
     keys: tuple[str, ...] = ()
     #: The definition that the keys are of.
     partitions_def: dg.PartitionsDefinition[str] | None = None
-    #: The scheme that this was made of, where the run as a whole is meant: nobody in it says theirs.
-    scheme: PartitionScheme | None = None
     #: Time zone of the schedule; None if it is not known.
     timezone: str | None = "UTC"
     #: The time for which a schedule fired, and whether it does so several times a day.
@@ -137,7 +135,7 @@ class RunFacts:
             as_of: The rule for the business date.
             required: Refuse a run without one.
             workflow: The workflow.
-            scheme: The scheme, where there is no workflow.
+            scheme: The scheme, where there is no workflow; by default the one that the definition was made of.
             params: Parameters, and what the caller says of the run; the op's config, parameters alone, if None.
             ledger: Where to ask what a run of the workflow takes over of the one that it continues; a step that is
                 recorded in the run asks itself.
@@ -151,7 +149,7 @@ class RunFacts:
         if workflow is not None:
             scheme = workflow.partitions
         elif scheme is None:
-            scheme = self.scheme
+            scheme = scheme_of(self.partitions_def)
         partition = self._partition(key, scheme, request)
         if workflow is not None and key is None and "tick" not in self.engine:
             partition = workflow.partition_key(partition)
