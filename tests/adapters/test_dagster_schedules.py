@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.dagster_schemes import schemes
-from adapters.dagster_support import persistent_instance
+from adapters.dagster_support import Bench, persistent_instance
 from flowctx import (
     BusinessCalendar,
     Daily,
@@ -23,11 +23,14 @@ from flowctx import (
     PartitionScheme,
     Quarterly,
     Weekly,
+    Workflow,
     WorkflowError,
     Yearly,
+    run,
 )
 from flowctx.dagster.partitions import from_dagster_key, partitions_def, to_dagster_key
 from flowctx.dagster.schedules import cron_schedule, workflow_schedule
+from flowctx.ledger import open_ledger
 
 # Dagster warns of the tags that it makes itself for partitions of two dimensions.
 pytestmark = pytest.mark.filterwarnings("ignore:Non-compliant tag keys")
@@ -237,6 +240,32 @@ def test_a_tick_makes_up_for_missed_ones(tmp_path: Path) -> None:
     counts = Counter(key.date for key in keys)
     assert counts == {"2012-10-24": 4, "2012-10-25": 2, "2012-10-26": 4, "2012-10-31": 4}
     assert {key.venue for key in keys if key.date == "2012-10-25"} == {"N|Y"}
+    skipping = {key.date for key, request in zip(keys, requests, strict=True) if "flowctx/on_captured" in request.tags}
+    assert skipping == {"2012-10-24", "2012-10-25", "2012-10-26"}
+
+
+@pytest.mark.parametrize("tags", [{}, {"flowctx/on_captured": "recapture"}, {"on_captured": "recapture"}])
+def test_what_was_captured_meanwhile_stays(tags: dict[str, str], tmp_path: Path, monkeypatch) -> None:
+    """A run that makes up for a missed date leaves what was restated by hand, unless the schedule's tags say not to."""
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    monkeypatch.setenv("FLOWCTX_LEDGER_URL", url)
+    days = Daily(start="2012-10-01", calendar="XNYS", timezone=NEW_YORK)
+    flow = Workflow("flow", partitions=PartitionScheme(date=days))
+    flow.step("fetch")(lambda ctx: {"n": 1})
+    run(flow, partition="2012-10-03", batch_id="by-hand", ledger=url)
+    with persistent_instance(tmp_path) as instance:
+        bench = Bench(flow, tmp_path / "outputs", instance=instance)
+        schedule = workflow_schedule(bench.assets, flow.partitions, name="daily", catch_up=1, tags=tags)
+        stores = {"workflow_io_manager": bench.outputs}
+        repository = dg.Definitions(bench.assets, schedules=[schedule], resources=stores).get_repository_def()
+        at = datetime(2012, 10, 5, tzinfo=days.zone)
+        with dg.build_schedule_context(instance, at, repository_def=repository) as context:
+            requests = schedule.evaluate_tick(context).run_requests
+        assert [bench.run(asked.partition_key, tags=asked.tags).success for asked in requests] == [True, True]
+    captures = open_ledger(url).captures(workflow="flow")
+    made = [(capture.partition["date"], capture.revision) for capture in captures if capture.partition]
+    again = [("2012-10-03", 2)] if tags else []
+    assert sorted(made) == [("2012-10-03", 1), *again, ("2012-10-04", 1)]
 
 
 def test_the_first_dates_have_nothing_to_make_up_for(tmp_path: Path) -> None:

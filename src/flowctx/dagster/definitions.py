@@ -136,7 +136,8 @@ def workflow_definitions(
         base_path: Where outputs are kept: a folder or any URL that fsspec knows; by default in the storage folder of
             the Dagster instance.
         ledger_url: The ledger in which runs are recorded, where ``FLOWCTX_LEDGER_URL`` names none.
-        catch_up: For how many business dates back the schedule makes up for what it missed.
+        catch_up: For how many business dates back the schedule makes up for what it missed
+            (:func:`workflow_schedule`).
         io_manager_key: The resource that keeps the outputs: another one for each of several workflows that do not share
             ``base_path`` and ``ledger_url`` in one code location.
         **asset_args: As for :func:`workflow_assets`.

@@ -24,6 +24,8 @@ from flowctx.dagster.tags import PARTITION_TAG, SCHEDULE_TAG
 
 #: Tag with the business date of a run.
 AS_OF_TAG: Final = "flowctx/as_of_date"
+#: Tag that says what a run does where its partition has been captured.
+_ON_CAPTURED_TAG: Final = "flowctx/on_captured"
 _MINUTE: Final = timedelta(minutes=1)
 _DAY: Final = timedelta(days=1)
 
@@ -60,7 +62,8 @@ def workflow_schedule(
     twice when clocks are put back, Dagster's schedules tick at the second.
 
     After an outage of its daemon Dagster evaluates only the last of the ticks that it missed. With ``catch_up`` a
-    tick therefore looks back, and also requests what this schedule has not requested for the dates before.
+    tick therefore looks back, and also requests what this schedule has not requested for the dates before. With a
+    ledger, such a run skips a partition that has been captured meanwhile, such as by hand.
 
     Args:
         target: A job, an asset job, or assets, partitioned by ``partitions_def(scheme)``.
@@ -69,7 +72,8 @@ def workflow_schedule(
         catch_up: For how many business dates before the one that is due a tick also requests the keys for which
             this schedule never requested a run; so many are also requested when it is turned on.
         run_config: Configuration of the runs.
-        tags: More tags for the runs.
+        tags: More tags for the runs; with ``flowctx/on_captured: recapture``, ``catch_up`` captures again what is
+            captured.
         default_status: Whether it is turned on when it is deployed.
         description: Shown in Dagster's UI.
 
@@ -147,14 +151,16 @@ class _Ticks:
         if not requests:
             yield dg.SkipReason("; ".join(reasons) + (f". Note: {end}" if end else ""))
 
-    def requests(self, as_of: date, values: tuple[str, ...] | None) -> Iterator[dg.RunRequest]:
+    def requests(
+        self, as_of: date, values: tuple[str, ...] | None, more: Mapping[str, str] | None = None
+    ) -> Iterator[dg.RunRequest]:
         """Yield one request for each key of a business date, of those with these values of the delays' dimension."""
         for key in keys_of(self.scheme, as_of, values):
             yield dg.RunRequest(
                 run_key=str(key),
                 partition_key=to_dagster_key(key, self.scheme),
                 run_config=self.run_config,
-                tags=self.tags | {AS_OF_TAG: _day(as_of)},
+                tags={**(more or {}), **self.tags, AS_OF_TAG: _day(as_of)},
             )
 
     def missed(
@@ -173,7 +179,9 @@ class _Ticks:
         made = {SCHEDULE_TAG: self.name, AS_OF_TAG: sorted({_day(as_of) for as_of in dates})}
         runs = context.instance.get_runs(filters=dg.RunsFilter(tags=made)) if dates else []
         known = {run.tags.get(PARTITION_TAG) for run in runs}
-        found = [request for as_of in dates for request in self.requests(as_of, values)]
+        chosen = self.tags.keys() & {_ON_CAPTURED_TAG, "on_captured"}
+        skip = {} if chosen else {_ON_CAPTURED_TAG: "skip"}  # what was made or restated by hand meanwhile stays
+        found = [request for as_of in dates for request in self.requests(as_of, values, skip)]
         return [request for request in found if request.partition_key not in known]
 
 
