@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from adapters.dagster_support import Bench
-from flowctx import AsOf, Monthly, PartitionKey, PartitionScheme, StepResult, Weekly, Workflow
+from flowctx import AsOf, Daily, Monthly, PartitionKey, PartitionScheme, StepResult, Weekly, Workflow
 from flowctx.dagster import partition_outputs, partitions_def, workflow_context, workflow_contexts
 
 #: Each scheme with one of its keys as Dagster has it, and the values of that in the scheme's order.
@@ -113,6 +113,38 @@ def test_files_under_the_former_names_are_read(tmp_path):
     week = PartitionKey(week="2012-10-26")
     assert seen == [{week: {"n": 1}}, {week: {"n": 2}}]
     assert bench.outputs.output("own", key, f"{key}|a") == {"n": 1}
+
+
+@pytest.mark.parametrize("venues", [None, ["N", "L"]])
+def test_every_day_reads_a_session_as_itself(venues, tmp_path):
+    """An asset of Dagster's own days gets the output of the session of its day, and is told of a day that is none."""
+    days = Daily(start="2012-10-01", calendar="XNYS", timezone="America/New_York")
+    scheme = PartitionScheme(day=days) if venues is None else PartitionScheme(day=days, venue=venues)
+    own = DAYS
+    if venues is not None:
+        own = dg.MultiPartitionsDefinition({"day": DAYS, "venue": dg.StaticPartitionsDefinition(venues)})
+    seen: list[Any] = []
+
+    @dg.asset(ins={"fetched": dg.AssetIn(["flow", "fetch"])}, partitions_def=own)
+    def plain(fetched: dict[str, Any]) -> None:
+        seen.append(fetched)
+
+    @dg.asset(ins={"fetched": dg.AssetIn(["flow", "fetch"])}, partitions_def=own)
+    def keyed(fetched: dict[PartitionKey, Any]) -> None:
+        seen.append([key["day"] for key in fetched])
+
+    _, bench = beside(scheme, tmp_path, plain, keyed)
+    friday, saturday = ({"day": day, "venue": "N"} if venues else day for day in ("2012-10-26", SATURDAY))
+    assert bench.run(friday, tags={"batch_id": "b"}, selection=["flow/fetch"]).success
+    for reader in ("plain", "keyed"):
+        assert bench.run(friday, selection=[reader]).success
+    failed = bench.run(saturday, selection=["plain"])
+    (failure,) = bench.events(failed, dg.DagsterEventType.STEP_FAILURE)
+    told = "depends on invalid partitions" if venues else "flow/fetch has no partition for 2012-10-27"
+    assert told in failure.step_failure_data.error.to_string()
+    assert bench.run(saturday, selection=["keyed"]).success is (venues is None)
+    capture = {"capture": "2012-10-26|N|b" if venues else "2012-10-26|b"}
+    assert seen == [capture, ["2012-10-26"], *([] if venues else [[]])]
 
 
 def test_a_rule_may_not_date_a_scheme_otherwise(tmp_path):

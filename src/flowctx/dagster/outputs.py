@@ -21,7 +21,7 @@ from flowctx.dagster._compat import step_context
 from flowctx.dagster.engine_contexts import run_facts
 from flowctx.dagster.frames import as_annotated, table_metadata
 from flowctx.dagster.output_store import StoredOutput, output_name
-from flowctx.dagster.partitions import from_dagster_key, in_order, scheme_of
+from flowctx.dagster.partitions import from_dagster_key, in_order, same_windows, scheme_of
 from flowctx.dagster.range_outputs import PartitionOutputs, by_dagster_key, is_by_partition, is_skip
 from flowctx.dagster.recorded_outputs import OutputPlace
 from flowctx.dagster.storage import RunStorage
@@ -58,7 +58,8 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
     Readers get the capture of their own batch (or run), else the current one. Assets of your own may use it too: they
     return a dict of plain data, or one for each partition, by :class:`~flowctx.PartitionKey` or, where their backfill
     policy gives a run several, by Dagster's key; and an argument named after an asset gets its output, or
-    ``{PartitionKey: output}`` where it depends on several partitions (always, if annotated so).
+    ``{PartitionKey: output}`` where it depends on several partitions (always, if annotated so). Definitions with the
+    same windows, such as every day and the sessions among them, are of one partition each.
 
     Args:
         base_path: A folder or any URL that fsspec knows, such as ``s3://bucket/outputs``; by default ``flowctx`` in the
@@ -146,7 +147,10 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         storage, of_step = self.storage, _step_of(context)
         scheme = scheme_of(context.asset_partitions_def) if keys is not None else None
         lenient = bool(context.definition_metadata.get("allow_missing_partitions"))
-        alone = keys is None or (len(keys) == 1 and not _by_partition(context, step))
+        by_partition = keys is not None and _by_partition(context, step)
+        if keys == [] and not (by_partition or lenient or step.run_partitions_def == context.asset_partitions_def):
+            raise _nothing(context, step)
+        alone = keys is None or (len(keys) == 1 and not by_partition)
         captures: dict[str | None, StoredOutput] = {}
         for key in (None,) if keys is None else keys:
             place = OutputPlace(asset_path=asset_path, key=key, scheme=scheme, metadata_step=of_step)
@@ -249,7 +253,16 @@ def _by_partition(context: dg.InputContext, step: Any) -> bool:
         return True
     if step is None:
         return False
-    return bool(step.has_partition_key_range or step.run_partitions_def != context.asset_partitions_def)
+    return bool(step.has_partition_key_range or not same_windows(step.run_partitions_def, context.asset_partitions_def))
+
+
+def _nothing(context: dg.InputContext, step: Any) -> ArtifactError:
+    """Return what is wrong where a reader expects the output of its own partition, and there is no such partition."""
+    return ArtifactError(
+        f"asset {context.asset_key.to_user_string()} has no partition for {step.partition_key}, as for a day that is "
+        f"no session; leave that partition out (partitions_def(scheme)), or annotate {context.name!r} as "
+        "dict[PartitionKey, ...], which is empty then"
+    )
 
 
 def _captures_of_values(context: dg.OutputContext, obj: Any, storage: RunStorage) -> Iterator[StoredOutput]:

@@ -302,6 +302,16 @@ def _has_time(key: str, definition: dg.PartitionsDefinition[Any] | None) -> bool
     return not isinstance(definition, dg.TimeWindowPartitionsDefinition) or definition.has_partition_key(key)
 
 
+def same_windows(one: dg.PartitionsDefinition[Any] | None, other: dg.PartitionsDefinition[Any] | None) -> bool:
+    """Return whether partitions of two definitions are of the same windows, whichever of these either leaves out."""
+    if isinstance(one, dg.TimeWindowPartitionsDefinition) and isinstance(other, dg.TimeWindowPartitionsDefinition):
+        return (one.cron_schedule, one.timezone) == (other.cron_schedule, other.timezone)
+    if isinstance(one, dg.MultiPartitionsDefinition) and isinstance(other, dg.MultiPartitionsDefinition):
+        ours, theirs = ({part.name: part.partitions_def for part in each.partitions_defs} for each in (one, other))
+        return ours.keys() == theirs.keys() and all(same_windows(ours[name], theirs[name]) for name in ours)
+    return one == other
+
+
 def in_order(keys: Iterable[str], definition: dg.PartitionsDefinition[Any] | None) -> list[str]:
     """Return Dagster's keys in the order of the scheme that their definition was made of, else in the definition's own.
 
