@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from flowctx import (
     CalendarError,
     Daily,
+    Hourly,
     Monthly,
     PartitionError,
     PartitionKey,
@@ -329,3 +330,18 @@ def test_a_dimension_that_is_named_like_a_secret_is_warned_of():
         assert [str(key) for key in scheme.without("date")] == ["token=BTC", "token=ETH"]
         assert PartitionScheme.from_dict(scheme.to_dict()) == scheme
         assert [dict(values) for values in static_values(scheme)] == [{"token": "BTC"}, {"token": "ETH"}]
+
+
+def test_an_hour_of_a_scheme_is_a_value_of_its_keys():
+    """An entry of the cadence stands for its text, of two that look alike for its own; no other time does."""
+    hours = Hourly(start="2026-11-01", end="2026-11-01", timezone="America/New_York")
+    scheme = PartitionScheme(hour=hours, fund=["A"])
+    texts = [scheme.key(hour=hour, fund="A").hour for hour in hours[:3]]
+    assert texts == ["2026-11-01T00:00-04:00", "2026-11-01T01:00-04:00", "2026-11-01T01:00-05:00"]
+    assert {"hour": hours[1], "fund": "A"} in scheme
+    for wrong, words in (
+        (hours[1].replace(second=30), "is no full hour"),
+        (hours[1].astimezone(UTC), "write 2026-11-01T01:00-04:00"),
+    ):
+        with pytest.raises(UnknownPartition, match=words):
+            scheme.check({"hour": wrong, "fund": "A"})

@@ -210,10 +210,18 @@ class KeyProduct:
             return self.parse(key)
         if not isinstance(key, Mapping):
             raise PartitionError(f"{key!r} is no partition key; pass a PartitionKey, a dict or text")
-        checked = key_of(key)
+        checked = key_of(self._with_hour_as_text(key))
         self.path_of(checked)
         object.__setattr__(self, "_checked", checked)
         return checked
+
+    def _with_hour_as_text(self, values: Mapping[str, object]) -> Mapping[str, object]:
+        """Return values of which an hour is written as in keys, where a datetime would have seconds."""
+        name = self.cadence_dimension
+        hour = values.get(name) if name is not None and isinstance(self.cadence, Hourly) else None
+        if not isinstance(hour, datetime) or hour.tzinfo is None or hour.second or hour.microsecond:
+            return values
+        return {**values, str(name): hour.isoformat(timespec="minutes")}
 
     def path_of(self, key: PartitionKey) -> list[int]:
         """Return the index of each of the key's values, in declared order."""
