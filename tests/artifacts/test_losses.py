@@ -225,6 +225,10 @@ def test_batches_of_two_schemas_are_refused():
     frames = (pd.DataFrame({name: []}) for name in "ab")
     with pytest.raises(PlainDataError, match="batch 2 has the columns b, the first a; give all batches one schema"):
         stored(frames)
+    schemas = (pa.schema([pa.field("a", pa.int64(), nullable)]) for nullable in (False, True))
+    batches = (pa.record_batch([[value]], schema=schema) for value, schema in zip((1, None), schemas, strict=True))
+    with pytest.raises(PlainDataError, match="'a' has nulls in batch 2, and the first allows none; give all batches"):
+        stored(batches)
 
 
 DAY = dt.date(2026, 1, 5)

@@ -66,8 +66,13 @@ def fitted(batch: pa.RecordBatch, schema: pa.Schema, number: int, path: str) -> 
             continue
         if _enum(field) != _enum(first):
             raise other_categories(path, field.name, number)
-        if not _fits(field.type, first.type) or (not first.nullable and column.null_count):
+        if not _fits(field.type, first.type):
             raise _does_not_fit(field, first, number, path)
+        if not first.nullable and column.null_count:
+            raise PlainDataError(
+                f"{path}: column {field.name!r} has nulls in batch {number}, and the first allows none; give all "
+                "batches one schema"
+            )
         try:
             columns.append(_as(column, first.type))
         except pa.ArrowInvalid as exc:
