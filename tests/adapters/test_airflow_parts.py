@@ -15,7 +15,7 @@ from airflow.utils.session import create_session
 
 from adapters.airflow_names import DagSerialization
 from flowctx import PartitionKey, PartitionScheme, StepResult, Workflow
-from flowctx.airflow import StepOperator, _compat, endings, recording, workflow_dag
+from flowctx.airflow import StepOperator, _compat, endings, task_states, workflow_dag
 from flowctx.airflow.endings import end_of_dag_run, record_end
 from flowctx.airflow.outputs import instance_states
 from flowctx.airflow.running import _to_the_end, run_dag
@@ -83,7 +83,7 @@ def test_a_run_of_which_several_tasks_are_cleared_ends_once(ledger, monkeypatch,
         return {at: state if now == "scheduled" else now for at, now in instance_states(ti, task_ids).items()}
 
     monkeypatch.setattr(kind, "finish", noted)
-    monkeypatch.setattr(recording, "instance_states", seen)
+    monkeypatch.setattr(task_states, "instance_states", seen)
     change(dag, done.run_id, clear=["first", "second"])
     assert ends == [(RunStatus.OK, ["first", "second"])]
 

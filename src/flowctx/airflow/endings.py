@@ -76,7 +76,7 @@ def _undone(run: RunRecord) -> dict[str, str]:
     from airflow.models.taskinstance import TaskInstance
 
     from flowctx.airflow._compat import open_session
-    from flowctx.airflow.recording import UNRECORDED
+    from flowctx.airflow.task_states import UNRECORDED
 
     engine = engine_of(run.context)
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from datetime import timedelta
 from functools import cache
 from typing import Any, NoReturn, Protocol
 
@@ -36,6 +35,7 @@ from flowctx.airflow.outputs import (
 )
 from flowctx.airflow.own_steps import is_own, made_with, run_name
 from flowctx.airflow.planned_runs import DagRuns
+from flowctx.airflow.task_states import failed_when_over, is_to_begin
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.continuation import EngineRerun, find_run
 from flowctx.core.durability.endings import end_run, just_begun
@@ -61,16 +61,6 @@ from flowctx.core.workflow.run_request import RunRequest
 from flowctx.ledger import ledger_from_env, shared_ledger, strict_from_env
 
 logger = logging.getLogger("flowctx")
-
-#: States of a task of which nothing more is to come.
-_ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
-#: States of a task that is to begin; that of none is ``None``.
-_NOT_BEGUN = ("None", "scheduled", "queued")
-#: What there is to say of a step that has recorded nothing, by the state of its task.
-UNRECORDED = {
-    "failed": "its task failed and has recorded nothing: its process died, or its engine was told so",
-    "upstream_failed": "it did not run, because a task before it failed",
-}
 
 
 class StepTask(Protocol):
@@ -185,7 +175,7 @@ def _open(operator: StepTask, context: Any) -> Recorder:
         ctx,
         order=_order(tasks, owning_workflow),
         selected={step_name(task) for task in tasks.values()},
-        over=lambda: _failed_when_over(context["ti"], tasks),
+        over=lambda: failed_when_over(context["ti"], tasks),
         request=request,
         new_params=tuple(conf),
         rerun=_rerun(ctx, context, recorded_in),
@@ -195,7 +185,7 @@ def _open(operator: StepTask, context: Any) -> Recorder:
     if own_ledger is not None:
         _refuse_another_dag(own_ledger, plan.known, context)
     recorder = begin_or_take_over(recorded_in, own_ledger, plan, lambda run: _end_of(context["ti"], run))
-    recorder.is_to_begin = lambda: _is_to_begin(context["ti"], tasks, recorder)
+    recorder.is_to_begin = lambda: is_to_begin(context["ti"], tasks, recorder)
     if own_ledger is not None and just_begun(recorder.run):
         _stop_if_over(context["ti"], recorder)
     return recorder
@@ -353,27 +343,6 @@ def _rule(task: Any) -> RunIf:
 def _sorted_tasks(tasks: Mapping[str, Any]) -> list[Any]:
     dag = next(iter(tasks.values())).dag
     return [tasks[task_id] for task_id in dag.task_ids if task_id in tasks]
-
-
-def _failed_when_over(ti: Any, tasks: Mapping[str, Any]) -> dict[str, str] | None:
-    """Return the steps that failed without a record, and why, if Airflow has no more to do for it, else ``None``."""
-    found = instance_states(ti, list(tasks))
-    states = {at: found.get(instance_key(ti, at)) for at in tasks if at != ti.task_id}
-    if not all(state in _ENDED for state in states.values()):
-        return None
-    whys = [(why, at) for state, why in UNRECORDED.items() for at in tasks if states.get(at) == state]
-    return {step_name(tasks[at]): why for why, at in whys}
-
-
-def _is_to_begin(ti: Any, tasks: Mapping[str, Any], recorder: Recorder) -> bool:
-    """Return whether another of some tasks, as one cleared with this one, is yet to run and to record what it does."""
-    found = instance_states(ti, list(tasks))
-    states = {at: found[key] for at in tasks if at != ti.task_id and (key := instance_key(ti, at)) in found}
-    if any(state in _NOT_BEGUN for state in states.values()):
-        return True
-    names = [step_name(tasks[at]) for at, state in states.items() if state not in _ENDED]
-    records = recorder.ledger.steps(recorder.run.key, names) if names else ()
-    return any(one.started_at + timedelta(seconds=one.seconds) < ti.start_date for one in records)
 
 
 def _whole(task: Any) -> Workflow | None:
