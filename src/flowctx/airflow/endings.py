@@ -8,11 +8,13 @@ import queue
 import threading
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from airflow.listeners import hookimpl
 
-from flowctx.core.durability.endings import end_engine_run
+from flowctx.core.durability.endings import Undone, end_engine_run
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.errors import error_text
 from flowctx.core.workflow.context import engine_of
@@ -34,6 +36,8 @@ class Ended(NamedTuple):
     error: str | None
     #: When Airflow said so, by the monotonic clock.
     heard: float
+    #: Whether all of its tasks ended by themselves.
+    to_the_end: bool = True
 
 
 def end_of_dag_run(dag_id: str, run_id: str, state: str, reason: str | None = None) -> Ended:
@@ -49,7 +53,8 @@ def end_of_dag_run(dag_id: str, run_id: str, state: str, reason: str | None = No
         return Ended(dag_id, run_id, RunStatus.OK, None, time.monotonic())
     if reason in (None, *_OF_SCHEDULER):
         error = f"Airflow calls it failed{f' ({reason})' if reason else ''}"
-        return Ended(dag_id, run_id, RunStatus.FAILED, error, time.monotonic())
+        to_the_end = reason in (None, _OF_SCHEDULER[0])
+        return Ended(dag_id, run_id, RunStatus.FAILED, error, time.monotonic(), to_the_end)
     return Ended(dag_id, run_id, RunStatus.CANCELED, "it was marked as failed in Airflow", time.monotonic())
 
 
@@ -60,16 +65,15 @@ def record_end(ended: Ended) -> None:
     engine = {"name": "airflow", "dag_id": ended.dag_id}
     try:
         if (found := ledger()) is not None:
-            seconds_ago = time.monotonic() - ended.heard
-            end_engine_run(
-                found, ended.run_id, engine, ended.status, ended.error, seconds_ago=seconds_ago, undone=_undone
-            )
+            ago = time.monotonic() - ended.heard
+            undone = _undone if ended.to_the_end else lambda run: None
+            end_engine_run(found, ended.run_id, engine, ended.status, ended.error, seconds_ago=ago, undone=undone)
     except Exception as exc:  # noqa: BLE001  # the scheduler goes on whatever it is
         logger.warning("the end of run %s is not recorded: %s", ended.run_id, error_text(exc))
 
 
-def _undone(run: RunRecord) -> dict[str, str]:
-    """Return the steps whose tasks failed without a record, or could not run, and why; a task is named as its step.
+def _undone(run: RunRecord) -> dict[str, Undone] | None:
+    """Return the steps whose tasks failed, or could not run; a task is named as its step.
 
     An ordinary task that runs whatever happened lets Airflow call such a run a success.
     """
@@ -81,17 +85,22 @@ def _undone(run: RunRecord) -> dict[str, str]:
     engine = engine_of(run.context)
     try:
         with open_session(scoped=False) as session:  # the one who tells may be amid its own
-            found = session.query(TaskInstance.task_id, TaskInstance.state).filter_by(
+            found = session.query(TaskInstance.task_id, TaskInstance.state, TaskInstance.id).filter_by(
                 dag_id=engine["dag_id"], run_id=run.run_id, map_index=engine.get("map_index", -1)
             )
-            named = [(task_id.rpartition(".")[-1], str(state)) for task_id, state in found]
+            named = [(task_id.rpartition(".")[-1], (str(state), _asked_at(at))) for task_id, state, at in found]
     except Exception as exc:  # noqa: BLE001  # that it is over is to be recorded all the same
         logger.warning("which steps of run %s could not run is not known: %s", run.run_id, error_text(exc))
-        return {}
+        return None
     count = Counter(name for name, _ in named)
-    states = {name: state for name, state in named if count[name] == 1}  # else an ordinary task is named so, too
-    whys = {step: UNRECORDED.get(states.get(step, "")) for step in run.steps}
-    return {step: why for step, why in whys.items() if why is not None}
+    known = {name: seen for name, seen in named if count[name] == 1}  # else an ordinary task is named so, too
+    ended = {step: known[step] for step in run.steps if step in known}
+    return {step: Undone(UNRECORDED[state], at) for step, (state, at) in ended.items() if state in UNRECORDED}
+
+
+def _asked_at(task_instance: object) -> datetime:
+    """Return when a task instance was last told to run, at first or by a clear or retry: it has a new UUIDv7 then."""
+    return datetime.fromtimestamp((UUID(str(task_instance)).int >> 80) / 1000, UTC)
 
 
 class RunListener:

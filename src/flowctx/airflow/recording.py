@@ -35,7 +35,7 @@ from flowctx.airflow.outputs import (
 )
 from flowctx.airflow.own_steps import is_own, made_with, run_name
 from flowctx.airflow.planned_runs import DagRuns
-from flowctx.airflow.task_states import failed_when_over, is_to_begin
+from flowctx.airflow.task_states import failed_when_over, is_outdated
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.continuation import EngineRerun, find_run
 from flowctx.core.durability.endings import end_run, just_begun
@@ -185,7 +185,8 @@ def _open(operator: StepTask, context: Any) -> Recorder:
     if own_ledger is not None:
         _refuse_another_dag(own_ledger, plan.known, context)
     recorder = begin_or_take_over(recorded_in, own_ledger, plan, lambda run: _end_of(context["ti"], run))
-    recorder.is_to_begin = lambda: is_to_begin(context["ti"], tasks, recorder)
+    if _clear_number(ctx):
+        recorder.is_outdated = lambda: is_outdated(context, tasks, recorder)
     if own_ledger is not None and just_begun(recorder.run):
         _stop_if_over(context["ti"], recorder)
     return recorder

@@ -9,8 +9,10 @@ from typing import Any
 from flowctx.airflow.outputs import instance_key, instance_states, step_name
 from flowctx.core.durability.recorder import Recorder
 
+#: States of a task that ended as it was to.
+_DONE = ("success", "skipped", "removed")
 #: States of a task of which nothing more is to come.
-_ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
+_ENDED = (*_DONE, "failed", "upstream_failed")
 #: States of a task that is to begin; that of none is ``None``.
 _NOT_BEGUN = ("None", "scheduled", "queued")
 #: What there is to say of a step that has recorded nothing, by the state of its task.
@@ -30,12 +32,21 @@ def failed_when_over(ti: Any, tasks: Mapping[str, Any]) -> dict[str, str] | None
     return {step_name(tasks[at]): why for why, at in whys}
 
 
-def is_to_begin(ti: Any, tasks: Mapping[str, Any], recorder: Recorder) -> bool:
-    """Return whether another of some tasks, as one cleared with this one, is yet to run and to record what it does."""
+def is_outdated(context: Any, tasks: Mapping[str, Any], recorder: Recorder) -> bool:
+    """Return whether the step of another of some tasks of a cleared run may not be what is recorded of it.
+
+    It is yet to run, or to record what it does. Whether one that failed, or could not run, was cleared before that, the
+    scheduler alone can tell.
+    """
+    ti = context["ti"]
     found = instance_states(ti, list(tasks))
-    states = {at: found[key] for at in tasks if at != ti.task_id and (key := instance_key(ti, at)) in found}
+    others = {at: key for at in tasks if at != ti.task_id and (key := instance_key(ti, at)) in found}
+    states = {step_name(tasks[at]): found[key] for at, key in others.items()}
     if any(state in _NOT_BEGUN for state in states.values()):
         return True
-    names = [step_name(tasks[at]) for at, state in states.items() if state not in _ENDED]
-    records = recorder.ledger.steps(recorder.run.key, names) if names else ()
-    return any(one.started_at + timedelta(seconds=one.seconds) < ti.start_date for one in records)
+    names = [name for name, state in states.items() if state not in _DONE]
+    for record in recorder.ledger.steps(recorder.run.key, names) if names else ():
+        before = record.started_at + timedelta(seconds=record.seconds) < context["dag_run"].start_date
+        if before or states[record.step] in UNRECORDED:
+            return True
+    return False

@@ -55,23 +55,6 @@ def status_when_over(order: Order, statuses: Mapping[str, StepStatus]) -> RunSta
     return _or_partial(run_status(order, statuses), over=True)
 
 
-def undone_steps(
-    ledger: RunLedger, run: RunRecord, whys: Mapping[str, str], statuses: Mapping[str, StepStatus]
-) -> dict[str, str]:
-    """Return the steps that could not run since a run last began, such as after a clear, and why.
-
-    Args:
-        ledger: Where it is recorded.
-        run: The run.
-        whys: The steps that its engine calls failed, or that could not run, and why.
-        statuses: How those of its steps ended that did; what is recorded from before it last began does not count.
-    """
-    known = ledger.steps(run.key, found) if (found := [step for step in whys if step in statuses]) else ()
-    begun = run.begun_at
-    older = {one.step for one in known if begun and one.started_at + timedelta(seconds=one.seconds) < begun}
-    return {step: why for step, why in whys.items() if step not in statuses or step in older}
-
-
 def unrecorded_steps(order: Order, statuses: Mapping[str, StepStatus]) -> list[str]:
     """Return the steps of a run of which nothing is known, nor follows from what is known of those before them.
 

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from flowctx.core.durability.completeness import not_ended_text, not_recorded_text, status_when_over, undone_steps
+from flowctx.core.durability.completeness import not_ended_text, not_recorded_text, status_when_over
 from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.records import MOST_INSTANCES, RunRecord, RunStatus
 from flowctx.core.durability.resumption import failure_of
 from flowctx.core.errors import Superseded
 from flowctx.core.workflow.context import engine_of
 from flowctx.core.workflow.result import StepStatus
+
+
+class Undone(NamedTuple):
+    """A step that its engine calls failed, or that could not run."""
+
+    #: What there is to say of it.
+    why: str
+    #: When it was last told to run: what was recorded before does not count.
+    asked_at: datetime
+
+
+#: Returns the steps of a run that are undone, as its engine says; ``None``: it does not.
+UndoneOf = Callable[[RunRecord], Mapping[str, Undone] | None]
 
 
 def just_begun(run: RunRecord) -> bool:
@@ -31,7 +45,7 @@ def end_engine_run(
     error: str | None = None,
     *,
     seconds_ago: float = 0.0,
-    undone: Callable[[RunRecord], Mapping[str, str]] = lambda run: {},
+    undone: UndoneOf = lambda run: None,
 ) -> int:
     """End what the ledger takes for running of an engine's run, of all workflows and partitions that it serves.
 
@@ -42,8 +56,7 @@ def end_engine_run(
         status: What the engine calls it.
         error: What the engine says of it.
         seconds_ago: How long ago the engine said so: an attempt that has begun since is left alone.
-        undone: Returns the steps of a run that the engine calls failed, or that could not run, and what there is to say
-            of each.
+        undone: Returns the steps of a run that are undone.
 
     Returns:
         How many it ended.
@@ -64,16 +77,18 @@ def end_run(
     run: RunRecord,
     status: RunStatus,
     error: str | None = None,
-    undone: Callable[[RunRecord], Mapping[str, str]] = lambda run: {},
+    undone: UndoneOf = lambda run: None,
 ) -> RunStatus | None:
     """End a run that the ledger takes for running, as its engine says; what its steps recorded comes first.
+
+    A run that the engine calls failed, and of which no step is undone, is ok if all of its steps are.
 
     Args:
         ledger: Where it is recorded.
         run: The run, as it was read.
         status: What the engine calls it.
         error: What the engine says of it.
-        undone: As for :func:`end_engine_run`; asked where the engine is content.
+        undone: As for :func:`end_engine_run`; asked where the engine is content, or all steps are.
 
     Returns:
         How it ended; ``None`` if it had ended already, or has gone on since.
@@ -83,7 +98,11 @@ def end_run(
     statuses = ledger.statuses(run.key)
     order = dict.fromkeys(run.steps, ())
     found = status_when_over(order, statuses)
-    if status in (RunStatus.FAILED, RunStatus.CANCELED) and found is not RunStatus.FAILED:
+    asked = found is RunStatus.OK or (found, status) == (RunStatus.PARTIAL, RunStatus.OK)
+    known = undone(run) if asked and status is not RunStatus.CANCELED else None
+    whys = _undone_steps(ledger, run, known, statuses) if known else {}
+    is_whole = found is RunStatus.OK and known is not None and not whys
+    if status in (RunStatus.FAILED, RunStatus.CANCELED) and found is not RunStatus.FAILED and not is_whole:
         found = status
     left = [name for name in order if name not in statuses]
     # The run does not tell which of its steps follow one that was skipped: those an engine skips without a word.
@@ -92,10 +111,10 @@ def end_run(
     if failed and found is RunStatus.FAILED:
         record = ledger.steps(run.key, failed)[0]
         error = failure_of(record.step, record.error)
+    elif whys:
+        found, error = RunStatus.FAILED, failure_of(*next(iter(whys.items())))
     elif found is RunStatus.FAILED and error and (more := not_ended_text(left, skipped=skipped)):
         error = f"{error}; {more}"
-    elif found in (RunStatus.OK, RunStatus.PARTIAL) and (whys := undone_steps(ledger, run, undone(run), statuses)):
-        found, error = RunStatus.FAILED, failure_of(*next(iter(whys.items())))
     elif found is RunStatus.PARTIAL and not run.is_part:
         error = error or not_recorded_text(left, skipped=skipped)
     try:
@@ -103,3 +122,16 @@ def end_run(
     except Superseded:
         return None
     return found
+
+
+def _undone_steps(
+    ledger: RunLedger, run: RunRecord, undone: Mapping[str, Undone], statuses: Mapping[str, StepStatus]
+) -> dict[str, str]:
+    """Return the steps that have not run since they were last told to, and why."""
+    found = [step for step in undone if step in statuses]
+    made = {
+        one.step
+        for one in (ledger.steps(run.key, found) if found else ())
+        if one.started_at + timedelta(seconds=one.seconds) >= undone[one.step].asked_at
+    }
+    return {step: one.why for step, one in undone.items() if step not in made}

@@ -40,7 +40,6 @@ from flowctx.core.durability.completeness import (
     not_recorded_text,
     status_when_over,
     steps_of_capture,
-    undone_steps,
     unrecorded_steps,
 )
 from flowctx.core.durability.leases import LEASES
@@ -90,10 +89,10 @@ class Recorder:
         self.resumes = resumes
         self._order = order or {}
         self._over = over
-        #: Whether somebody had the step run again: what follows it may be over, although it is not recorded.
+        #: Whether somebody had the step run again.
         self.asked_again = False
-        #: Returns whether the engine is yet to begin a step of the run; what is recorded of it is from before a clear.
-        self.is_to_begin: Callable[[], bool] = lambda: False
+        #: Of a run of which somebody had steps run again: returns whether what is recorded of another may be older.
+        self.is_outdated: Callable[[], bool] | None = None
         #: For how long the run is its own after a sign of life, and whether it has ended here.
         self._lease, self._ended = lease, False
 
@@ -304,7 +303,8 @@ class Recorder:
             return
         statuses = self.ledger.statuses(self.run.key)
         status = end_status(self._order, self.run.selected, statuses)
-        leads = not self.asked_again and leads_on(self._order, step, statuses)
+        # What follows a step that alone runs again is not recorded any more, and nothing is to come.
+        leads = self.is_outdated is None and leads_on(self._order, step, statuses)
         failed = self._over() if status is RunStatus.RUNNING and not leads else None
         if failed is not None:
             status = status_when_over(self._order, statuses)
@@ -314,26 +314,21 @@ class Recorder:
                 return
         if status is RunStatus.RUNNING or self._goes_on(status, step, statuses):
             return
-        if self.asked_again and status in (RunStatus.OK, RunStatus.PARTIAL):
-            undone = undone_steps(self.ledger, self.run, self._over() or {}, statuses)
-            if undone:
-                self.finish(RunStatus.FAILED, failure_of(*next(iter(undone.items()))))
-                return
         if status is RunStatus.PARTIAL:
             self._finish_with_other_runs(statuses)
         else:
             self.finish(status, self._reason(status, statuses))
 
     def _goes_on(self, status: RunStatus, step: str, statuses: Mapping[str, StepStatus]) -> bool:
-        """Whether a run that may seem to be over goes on: somebody had this step run again, and others are yet to run.
+        """Whether a run that may seem to be over goes on: somebody had steps run again, and others are yet to run.
 
         Of a run that failed, this step is well now.
         """
-        if not self.asked_again:
+        if self.is_outdated is None:
             return False
         if status is RunStatus.FAILED:
             return statuses.get(step) is not StepStatus.FAILED and self._over() is None
-        return self.is_to_begin()
+        return self.is_outdated()
 
     def _reason(self, status: RunStatus, statuses: Mapping[str, StepStatus]) -> str | None:
         """Return why the run failed or was skipped: the word of the first step that did."""
