@@ -19,10 +19,13 @@ def record_part(ledger: Ledger, engine: str) -> None:
     ledger.finish(run, RunStatus.PARTIAL)
 
 
-def record_failure(ledger: Ledger, engine: str, run_id: str, *, tier: str = "T2", died: bool = False) -> None:
+def record_failure(
+    ledger: Ledger, engine: str, run_id: str, *, tier: str = "T2", died: bool = False, **params: object
+) -> None:
     """Record that a step of a run of the batch ``b`` failed, or died, after the one before it was complete."""
     ids = {"batch_id": "b", "partition": flow.partition_key(f"2012-01-02|{tier}"), "scheme": flow.partitions}
-    ctx = begin("filled", run_id=run_id, metadata={"engine": {"name": engine}}, params=flow.params, **ids)
+    of_run = {**flow.params, **params}
+    ctx = begin("filled", run_id=run_id, metadata={"engine": {"name": engine}}, params=of_run, **ids)
     run = ledger.begin(RunRecord(workflow="filled", context=ctx, steps=tuple(flow.steps)))
     statuses = {"load": StepStatus.OK} if died else {"load": StepStatus.OK, "check": StepStatus.FAILED}
     ledger.record(run, [StepRecord(step=step, status=how, started_at=NOON) for step, how in statuses.items()])

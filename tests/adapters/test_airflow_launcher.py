@@ -186,6 +186,25 @@ def test_after_a_second_death_what_failed_is_cleared_alone(airflow: Airflow, led
     assert [(body["dag_run_id"], body["task_ids"]) for body in airflow.cleared] == [(again, ["check"])]
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_run_that_went_on_here_and_failed_runs_again(airflow: Airflow, ledger: Ledger, number: int) -> None:
+    """Whatever Airflow calls it, what is not complete is cleared; with other parameters there is another run."""
+    airflow.had_ledger = True
+    airflow.tasks = [{"task_id": step, "state": "success", "try_number": 1} for step in flow.steps]
+    some = Backfill(flow, f"{SOME},tier=T2", "b", params={"number": 1}, ledger=open_ledger("memory://"))
+    some.launch(AirflowLauncher(airflow.url))
+    (run_id,) = airflow.runs
+    record_failure(ledger, "local", run_id, number=1)
+    again = Backfill(flow, f"{SOME},tier=T2", "b", params={"number": number}, ledger=ledger)
+    again.launch(AirflowLauncher(airflow.url), retry_failed=True, extend=True)
+    if number == 1:
+        assert [(body["dag_run_id"], body["task_ids"]) for body in airflow.cleared] == [(run_id, ["check"])]
+    else:
+        assert airflow.cleared == []
+        assert [run["conf"].get("resume_from") for run in airflow.runs.values()] == [None, run_id]
+        assert [run["conf"]["number"] for run in airflow.runs.values()] == [1, 2]
+
+
 def test_a_skip_is_not_lost(airflow: Airflow, ledger: Ledger) -> None:
     """It has made nothing that a ledger could have lost."""
     airflow.had_ledger = True

@@ -71,6 +71,11 @@ def died(run: PartitionRun) -> bool:
     return run.recorded and run.state is PartitionState.FAILED and run.step is None
 
 
+def needs_another_run(job: Job, before: PartitionRun) -> bool:
+    """Return whether a job cannot be done by the run before: an engine keeps its parameters, or it has died."""
+    return job.other_params or died(before)
+
+
 def going_on(job: Job, before: PartitionRun) -> Job:
     """Return a job that goes on with what the ledger has of the run before, if it has anything.
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
-from flowctx.backfill.again import as_another_run, died
+from flowctx.backfill.again import as_another_run, needs_another_run
 from flowctx.backfill.airflow_api import AirflowApi
 from flowctx.backfill.airflow_obstacles import no_dag, obstacle, paused
 from flowctx.backfill.airflow_tasks import (
@@ -171,23 +171,18 @@ class AirflowLauncher(PollingLauncher):
         self._dag_id = self._named or batch.workflow
 
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
-        # A clear keeps the conf that a run has; and a part may have been a run of a DAG with some of the steps.
-        if before is not None and (job.other_params or before.part or died(before)):
+        elsewhere = job.before if before is None else None
+        # A part may have been a run of a DAG with some of the steps.
+        if before is not None and (before.part or needs_another_run(job, before)):
             job, before = as_another_run(job, before), None
         if before is not None and self._run_again(job, before):
             return self._launched(job, before.run_id, before.attempt + 1)
         if before is not None and before.recorded:  # it was deleted since
             job = as_another_run(job, before)
-        body: dict[str, Any] = {
-            "dag_run_id": job.run_id,
-            "logical_date": None,
-            "conf": {**to_json(job.params), **job.request.to_conf()},
-        }
-        if job.key is not None and self._key_in_conf:
-            body["conf"]["partition"] = job.key.to_dict()
-        elif self._scheme is not None and job.key is not None:
-            body["partition_key"] = self._scheme.text(job.key)
-        answer = self._api.call("POST", f"/dags/{self._dag_id}/dagRuns", body=body)
+        answer = self._post(job)
+        if elsewhere and answer.status == 409 and (elsewhere.run_id != job.run_id or needs_another_run(job, elsewhere)):
+            job = as_another_run(job, elsewhere)
+            answer = self._post(job)
         if answer.status == 409:
             return self._there_already(job, answer)
         if answer.status == 404:
@@ -196,8 +191,17 @@ class AirflowLauncher(PollingLauncher):
             return self._refused(job, answer.detail)
         return self._launched(job, job.run_id)
 
+    def _post(self, job: Job) -> Answer:
+        conf = {**to_json(job.params), **job.request.to_conf()}
+        body: dict[str, Any] = {"dag_run_id": job.run_id, "logical_date": None, "conf": conf}
+        if job.key is not None and self._key_in_conf:
+            conf["partition"] = job.key.to_dict()
+        elif self._scheme is not None and job.key is not None:
+            body["partition_key"] = self._scheme.text(job.key)
+        return self._api.call("POST", f"/dags/{self._dag_id}/dagRuns", body=body)
+
     def _there_already(self, job: Job, answer: Answer) -> PartitionRun:
-        """Go on with a run that an earlier launch started, of which it could not say so any more."""
+        """Go on with a run that an earlier launch started: that could not say so any more, or it went on elsewhere."""
         found = self._api.call("GET", self._path(job.run_id))
         if found.status != 200:
             return self._refused(job, answer.detail)
@@ -205,7 +209,8 @@ class AirflowLauncher(PollingLauncher):
             return self._launched(job, job.run_id)
         known = job.before is not None and job.before.run_id == job.run_id and job.before.recorded
         outcome = replace(self._told(found.data, job.partition), recorded=known)
-        if not outcome.state.done and self._run_again(job, outcome):
+        undone = not outcome.state.done or (known and job.incomplete)
+        if undone and self._run_again(job, outcome):
             return self._launched(job, job.run_id, 2)
         return outcome
 
