@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -20,7 +21,17 @@ from airflow.sdk.api.datamodels._generated import API_VERSION
 from airflow.sdk.execution_time import supervisor
 from airflow.utils.session import create_session
 
-from flowctx import AsOf, ContextError, Daily, EngineError, PartitionScheme, RunResult, StepResult, Workflow, run
+from flowctx import (
+    AsOf,
+    ContextError,
+    Daily,
+    EngineError,
+    PartitionScheme,
+    RunResult,
+    StepResult,
+    Workflow,
+    run,
+)
 from flowctx.airflow import _database, workflow_context, workflow_dag
 from flowctx.airflow._compat import dag_serialization
 from flowctx.testing import run_dag
@@ -244,6 +255,15 @@ def test_what_is_no_dag_is_refused(what, words: str) -> None:
     """Only a DAG can be run; the error says how to get one."""
     with pytest.raises(ContextError, match=words):
         run_dag(what)
+
+
+def test_sigterm_ends_the_process_after_a_run() -> None:
+    """What a task of Airflow's does on SIGTERM ends with the task."""
+    flow = Workflow("terminated")
+    flow.step("look")(lambda ctx: {})
+    before = signal.getsignal(signal.SIGTERM)
+    assert run_dag(workflow_dag(flow)).status == "ok"
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_the_airflow_of_a_deployment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import signal
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -356,8 +358,20 @@ def run_ready_tasks(dag: DAG, dag_run: Any, session: Any) -> Iterator[tuple[Any,
         if ti.state == "scheduled":
             ti.task = dag.task_dict[ti.task_id]
             task = {"task": ti.task} if AIRFLOW.able("time zones in the SDK") else {}
-            result = _run_task(ti=ti, run_triggerer=True, **task)
+            with _sigterm_put_back():
+                result = _run_task(ti=ti, run_triggerer=True, **task)
             yield ti, None if result is None else result.error
+
+
+@contextmanager
+def _sigterm_put_back() -> Iterator[None]:
+    """Let SIGTERM do after a task what it did before: each task of Airflow's takes it for itself, and keeps it."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is not before:
+            signal.signal(signal.SIGTERM, before)
 
 
 def returned_values(dag_run: Any, session: Any) -> dict[tuple[str, int], Any]:
