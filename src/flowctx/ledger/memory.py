@@ -111,6 +111,8 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
                 self._check_resumable(resumes, seen, take_over=take_over)
                 run = replace(run, fencing_token=resumes.fencing_token + 1 if known is not None else 1)
             self._take_capture(run, resumes, on_captured, lease)
+            if known is not None:
+                self._let_go(run.key.digest)
             self._copy_completed(run, resumes or run, completed)
             now = self.now()
             run = replace(run, **owned(self._owner, now, lease))
@@ -123,8 +125,6 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
         before = self._steps.get(resumes.key, {})
         self._steps[run.key] = {name: record for name, record in before.items() if name in completed}
         if resumes.key == run.key:
-            if len(self._steps[run.key]) < len(before):
-                self._let_go(run.key.digest)
             return
         for attempt in range(1, resumes.attempt + 1):
             self._contexts[run.key, attempt] = self._contexts[resumes.key, attempt]

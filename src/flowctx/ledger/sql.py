@@ -200,6 +200,8 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
                 claimant_of(run),
                 run.is_part,
             )
+        if known is not None:
+            self._let_go(at, run.key.digest)
         if resumes is not None:
             self._copy_completed(at, run, resumes, completed)
         run = replace(run, **owned(self._owner, now, wanted.lease))
@@ -229,9 +231,7 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
     def _copy_completed(self, at: Connection, run: RunRecord, resumes: RunRecord, completed: Collection[str]) -> None:
         old, new = resumes.key.digest, run.key.digest
         if old == new:
-            gone = delete(steps).where(steps.c.run_key == new, steps.c.step.not_in(list(completed)))
-            if at.execute(gone).rowcount:
-                self._let_go(at, new)
+            at.execute(delete(steps).where(steps.c.run_key == new, steps.c.step.not_in(list(completed))))
             return
         for table, which in ((attempts, true()), (steps, steps.c.step.in_(list(completed)))):
             rest = [column for column in table.c if column.name != "run_key"]

@@ -48,11 +48,12 @@ class RunLedger(Protocol):
         Each call has a nonce of its own, which is written with the run: if the answer to the commit is lost, the nonce
         tells whether it went through, and of two callers that begin or resume one run exactly one is granted it.
 
+        What a run has captured that begins again, it lets go of, as by :meth:`forget`, until it ends.
+
         Args:
             run: The run. Where it resumes another attempt at itself, its key is that of ``resumes``.
             resumes: The run or the attempt that it continues, as it was read; it loses its right to write.
             completed: The steps of ``resumes`` that are complete and are not to run again; with all that they recorded.
-                Where others of a run go that resumes itself, what it has captured is let go as by :meth:`forget`.
             on_captured: What to do when the partition is captured already.
             lease: How long nobody else may take over the run and its capture, unless it is renewed.
             exclusive: Refuse a run that is there already; otherwise the caller joins it, as steps on an engine do.
