@@ -142,6 +142,16 @@ def test_what_parts_do_in_order_counts():
     assert parts.run("c") == (["a", "b", "d"], {})
 
 
+def test_what_was_done_before_many_that_failed_counts():
+    """However often a part of the capture has failed before it is well."""
+    parts = Parts()
+    parts.run("ab")
+    for number in range(1, 61):
+        failed = a_run(f"c{number}", batch_id="b", started_at=NOON + number * MINUTE)
+        parts.ledger.finish(parts.ledger.begin(replace(failed, selected=("c",))), RunStatus.FAILED)
+    assert parts.run("c") == (["a", "b"], {})
+
+
 def test_what_was_made_of_an_older_step_does_not_count():
     """When a step is made again alone, what follows it does not count, however far; what is beside it does."""
     parts = Parts()

@@ -12,12 +12,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Final
 
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.resumption import run_status
 from flowctx.core.workflow.cascade import Order, before_of, ends_of, followers, nearest_before
 from flowctx.core.workflow.result import StepStatus
+
+#: So many runs of one capture are looked at, the latest: a part may fail every minute for a week before it is well.
+_MOST_RUNS: Final = 10_000
 
 
 def end_status(order: Order, selected: Collection[str], statuses: Mapping[str, StepStatus]) -> RunStatus:
@@ -231,7 +235,11 @@ def _other_runs(ledger: RunLedger, run: RunRecord) -> list[RunRecord]:
     if ctx.capture_id is None:
         return []
     others = ledger.list_runs(
-        workflow=run.workflow, batch_id=ctx.batch_id, partition=ctx.partition, capture_id=ctx.capture_id
+        workflow=run.workflow,
+        batch_id=ctx.batch_id,
+        partition=ctx.partition,
+        capture_id=ctx.capture_id,
+        limit=_MOST_RUNS,
     )
     return [other for other in others if other.key != run.key and other.capture == run.capture]
 
