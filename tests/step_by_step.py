@@ -103,7 +103,7 @@ class AwayLedger(MemoryLedger):
 
     def __init__(self, *calls):
         super().__init__()
-        #: The calls that are not answered: ``begin``, ``record``, ``steps``, ``versions``.
+        #: The calls that are not answered: ``begin``, ``record``, ``forget``, ``steps``, ``versions``.
         self.away = set(calls)
 
     def begin(self, run, **how):
@@ -113,6 +113,10 @@ class AwayLedger(MemoryLedger):
     def record(self, run, steps):
         self._answer("record")
         super().record(run, steps)
+
+    def forget(self, run, steps):
+        self._answer("forget")
+        super().forget(run, steps)
 
     def steps(self, key, names=None):
         self._answer("steps")

@@ -1,6 +1,7 @@
 """What a run is recorded in: a ledger, one whose failures are only logged, or none."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -73,6 +74,23 @@ def test_what_was_not_recorded_is_recorded_with_the_next_step(caplog):
     ledger.away = set()
     lenient.record(run, [step("b")])
     assert set(ledger.statuses(RUN.key)) == {"a", "b"}
+
+
+def test_what_was_not_forgotten_is_forgotten_before_the_next_step_is_recorded(caplog):
+    """What is made of what a step was does not count with what it is now; nor does what is yet to be recorded of it."""
+    caplog.set_level(logging.WARNING, "flowctx")
+    ledger = AwayLedger()
+    lenient = LenientLedger(ledger)
+    run = lenient.begin(replace(RUN, reads={"b": {"price": ()}}))
+    lenient.record(run, [step("a")])
+    ledger.away = {"record", "forget"}
+    lenient.record(run, [step("b")])
+    lenient.forget(run, ["a", "b"])
+    assert "run run-1: that step 'a' and step 'b' does not count is not recorded (away); the run goes on" in caplog.text
+    ledger.away = set()
+    lenient.record(replace(run, reads={}), [step("a")])
+    assert set(ledger.statuses(RUN.key)) == {"a"}
+    assert ledger.get_run("run-1").reads == {}
 
 
 def test_the_end_of_a_run_brings_what_was_late():

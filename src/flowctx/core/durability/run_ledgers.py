@@ -164,8 +164,9 @@ NO_LEDGER = NoLedger()
 class LenientLedger:
     """Records one run where it can; what the ledger cannot do is logged, and the run goes on.
 
-    What was not recorded is recorded with the next step, if that can be. A run that somebody else has taken over, or
-    whose capture is refused, stops here too; so does one that is to continue another, of which nothing is known.
+    What was not recorded is recorded with the next step, if that can be; what was not forgotten is forgotten before.
+    A run that somebody else has taken over, or whose capture is refused, stops here too; so does one that is to
+    continue another, of which nothing is known.
     """
 
     def __init__(self, ledger: RunLedger) -> None:
@@ -175,6 +176,8 @@ class LenientLedger:
         #: What says where artifacts go: a run that is not recorded needs it only for what it continues.
         self.behind: RunLedger | None = ledger
         self._backlog: list[StepRecord] = []
+        #: The steps that are to be forgotten before that, with the run as it was then.
+        self._outdated: list[tuple[RunRecord, Collection[str]]] = []
 
     def begin(self, run: RunRecord, **how: Unpack[BeginOptions]) -> RunRecord:
         """Begin the run; where that cannot be, nothing of it is recorded."""
@@ -196,9 +199,11 @@ class LenientLedger:
         self._try(run, what, lambda: self._flush(run))
 
     def forget(self, run: RunRecord, steps: Collection[str]) -> None:
-        """Forget steps; one that is to be recorded yet is not of those."""
+        """Forget steps, and those before them that were not."""
+        self._backlog = [record for record in self._backlog if record.step not in steps]
+        self._outdated.append((run, steps))
         names = " and ".join(f"step {name!r}" for name in steps)
-        self._try(run, f"that {names} does not count", lambda: self._ledger.forget(run, steps))
+        self._try(run, f"that {names} does not count", lambda: self._flush(run))
 
     def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
         """Record what was not, and say how the run ended."""
@@ -267,6 +272,9 @@ class LenientLedger:
         return self.ledger.find_batch(batch_id)
 
     def _flush(self, run: RunRecord) -> None:
+        while self._outdated:
+            self._ledger.forget(*self._outdated[0])
+            del self._outdated[0]
         if self._backlog:
             self._ledger.record(run, self._backlog)
             self._backlog = []
