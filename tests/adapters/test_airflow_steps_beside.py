@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, chain
 
 from adapters.test_airflow_parts import change
-from flowctx import PartitionScheme, Workflow, resume, run
+from flowctx import PartitionScheme, StepResult, Workflow, resume, run
 from flowctx.airflow import PartitionTimetable, StepOperator, step_task, workflow_dag
 from flowctx.airflow.running import run_dag
 from flowctx.core.durability.records import RunStatus
@@ -117,3 +119,62 @@ def test_a_step_beside_reads_what_the_workflow_has_made_elsewhere(ledger, of_wor
     change(dag, done.run_id, clear=["publish"])
     [made] = ledger.steps(ledger.get_run(done.run_id, workflow=dag.dag_id).key)
     assert made.output == {"fetch": 2, "load": 2}
+
+
+@pytest.mark.parametrize(
+    ("life", "why"),
+    [(2, "failed since .*; make it again"), (3, "has not run since .*; make it again"), (4, "is not made yet since ")],
+)
+def test_a_step_beside_reads_nothing_older_than_what_the_workflow_goes_on_with(ledger, life, why):
+    """The step that it reads failed when its run went on here, has not run, or is under way: Airflow's is older."""
+    flow, lives, cleared = Workflow(f"stale_{life}"), [1], []
+
+    @flow.step()
+    def fetch(ctx):
+        if lives[0] == 3:
+            raise ValueError("the vendor is down")
+
+    @flow.step()
+    def load(ctx):
+        if lives[0] == 4:
+            cleared.append(change(dag, ctx.run_id, clear=["report"]))
+        if lives[0] == 2:
+            raise ValueError("bad data")
+
+    def report(ctx): ...
+
+    with DAG(f"report_{flow.name}") as dag:
+        chain(*(StepOperator(step=step, workflow=flow) for step in [*flow.steps.values(), report]))
+    done = run_dag(dag).raise_for_failure()
+    lives[0] = life
+    resume(done.run_id, flow, from_step="fetch", ledger=ledger)
+    if not cleared:
+        change(dag, done.run_id, clear=["report"])
+    own = ledger.get_run(done.run_id, workflow=dag.dag_id)
+    assert own.status is RunStatus.FAILED
+    assert re.search(f"step 'load' of run '.*' of workflow '{flow.name}' {why}", str(own.error))
+
+
+@pytest.mark.parametrize("how", ["fails", "skips"])
+def test_what_reduces_takes_no_older_instance(ledger, how):
+    """An instance that failed here since fails it, and one that was skipped here has handed nothing on."""
+    flow, ways = Workflow(f"reduced_{how}", partitions=PartitionScheme(fund=["A", "B"])), {}
+
+    @flow.step()
+    def fetch(ctx):
+        return {"fails": StepResult.fail("bad"), "skips": StepResult.skip("none")}.get(ways.get("now"), {"n": 1})
+
+    def total(ctx):
+        return {"seen": {fund: found and found["n"] for fund, found in ctx.get_output("fetch").items()}}
+
+    dag = workflow_dag(flow, map_over=["fund"], reduce=total)
+    done = run_dag(dag).raise_for_failure()
+    ways["now"] = how
+    resume(done.run_id, flow, from_step="fetch", partition="A", ledger=ledger)
+    change(dag, done.run_id, clear=["total"])
+    (own,) = (run for run in ledger.list_runs(run_id=done.run_id) if run.context.partition is None)
+    (record,) = ledger.steps(own.key)
+    if how == "fails":
+        assert "step 'fetch' of run" in str(record.error)
+    else:
+        assert record.output == {"seen": {"A": None, "B": 1}}

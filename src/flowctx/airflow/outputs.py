@@ -12,7 +12,7 @@ from flowctx.core.data.plain import FrozenDict, freeze
 from flowctx.core.data.previews import previews_of
 from flowctx.core.durability.run_ledgers import LEDGER_MARK
 from flowctx.core.durability.step_attempt import StepInput
-from flowctx.core.errors import ContextError, PayloadError
+from flowctx.core.errors import ContextError, InputMissing, PayloadError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.execution.upstream import Upstream, merge_upstream
@@ -125,6 +125,7 @@ def read_upstream(
         ContextConflict: Two steps before it wrote one parameter with different values.
         ContextError: Two tasks before it are steps of the same name.
         PayloadError: What was handed on cannot be read.
+        InputMissing: What was handed on does not count any more.
     """
     reader = _Reader(task, ti, store, counted, instances)
     found, mapped = reader.nearest(waits_for_all(task) or task.trigger_rule == "all_success")
@@ -232,14 +233,13 @@ class _Reader:
         return group is not None and group is not self.group
 
     def read(self, task_id: str, must_have_run: bool) -> Envelope | None:
+        state = None if must_have_run else self.states(task_id).get(self.key(task_id))
+        if not must_have_run and state not in ("success", "skipped"):
+            return None
         envelope = self.envelope_of(self.task.dag.get_task(task_id))
         if envelope is None or envelope.status is StepStatus.FAILED:
             return None
-        return (
-            envelope
-            if must_have_run or _STATES[envelope.status] == self.states(task_id).get(self.key(task_id))
-            else None
-        )
+        return envelope if must_have_run or _STATES[envelope.status] == state else None
 
     def fetch(self, name: str, at: str | None) -> Mapping[str, Any]:
         task_id = at or name
@@ -272,6 +272,8 @@ class _Reader:
             if states.get(f"{task_id}_{instance['map_index']}") == "success":
                 found[instance["label"]] = from_payload(payload)
         for label, envelope in {**found, **self.instances(upstream)}.items():
+            if envelope.status is StepStatus.FAILED and label in found:
+                raise InputMissing(str(envelope.error))
             if envelope.status is StepStatus.OK:
                 outputs[label] = load_output(envelope, self.store)
         return FrozenDict(outputs)

@@ -48,7 +48,7 @@ from flowctx.core.durability.run_ledgers import run_ledger
 from flowctx.core.durability.run_plan import plan_run
 from flowctx.core.durability.step_attempt import StepAttempt
 from flowctx.core.durability.takeover import begin_or_take_over
-from flowctx.core.errors import ContextError, LedgerError, Superseded, WorkflowError
+from flowctx.core.errors import ContextError, InputMissing, LedgerError, Superseded, WorkflowError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.execution.execute import Outcome
@@ -98,6 +98,10 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
         if run is None or (here and run.attempt == 1):
             return handed_on
         found = recorded_envelope(opened[-1].ledger, run, step_name(upstream), of_others=not here)
+        if found is None and here and run.key != opened[-1].run.key:
+            status = opened[-1].ledger.statuses(run.key).get(step_name(upstream))
+            if (why := _not_made(run, step_name(upstream), status)) is not None:
+                raise InputMissing(why)
         return handed_on if found is None else found
 
     def instances(mapped: Any) -> Mapping[str, Envelope]:
@@ -136,20 +140,43 @@ def _run_of(recorder: Recorder, task: Any) -> RunRecord | None:
 
 
 def _instances_elsewhere(recorder: Recorder, mapped: Any) -> dict[str, Envelope]:
-    """Return what is recorded of instances of a task in a mapped group whose runs have gone on elsewhere, by label."""
+    """Return what is recorded of instances of a task in a mapped group whose runs have gone on elsewhere, by label.
+
+    One that is not made there has failed.
+    """
     dimensions = getattr(mapped, "mapped_over", ())
     if not dimensions:
         return {}
     found = recorder.ledger.list_runs(workflow=_run_name_of(mapped), run_id=recorder.run.run_id, limit=MOST_INSTANCES)
     latest = [latest_continuation(recorder.ledger, run) for run in found]
-    partitions = {run.key.digest: run.context.partition for run in latest if run.attempt > 1}
+    runs = {run.key.digest: run for run in latest if run.attempt > 1}
     step = step_name(mapped)
-    records = recorder.ledger.step_records(step, partitions) if partitions else {}
-    return {
-        label_of({name: partition[name] for name in dimensions}): Envelope(step=step, output=records[key].output)
-        for key, partition in partitions.items()
-        if partition is not None and key in records and records[key].status is StepStatus.OK
-    }
+    records = recorder.ledger.step_records(step, runs) if runs else {}
+    made: dict[str, Envelope] = {}
+    for key, run in runs.items():
+        if (partition := run.context.partition) is None:
+            continue
+        label, record = label_of({name: partition[name] for name in dimensions}), records.get(key)
+        if record is not None and record.complete:
+            made[label] = Envelope(step=step, status=record.status, output=record.output)
+        elif (why := _not_made(run, step, record.status if record else None)) is not None:
+            made[label] = Envelope(step=step, status=StepStatus.FAILED, error=why)
+    return made
+
+
+def _not_made(run: RunRecord, step: str, status: StepStatus | None) -> str | None:
+    """Return why what a step handed on before does not count, in a run that has gone on elsewhere and has not made it.
+
+    Where the ledger may be away, it may not have all that was made.
+    """
+    what = f"step {step!r} of run {run.run_id!r} of workflow {run.workflow!r}"
+    if status is None and run.status is RunStatus.RUNNING:
+        return f"{what} is not made yet since that went on, and what it handed on before is older; try again when it is"
+    if status is not None or strict_from_env():
+        how = "failed" if status is not None else "has not run"
+        return f"{what} {how} since that went on, and what it handed on before is older; make it again"
+    logger.warning("%s is not recorded since that went on: it may be older than what it follows", what)
+    return None
 
 
 def _open(operator: StepTask, context: Any) -> Recorder:
