@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow import __version__ as airflow_version
 from airflow.sdk import get_current_context
@@ -32,6 +32,9 @@ from flowctx.core.workflow.run_context import begin
 from flowctx.core.workflow.run_request import RESERVED_NAMES, RunRequest, read_value
 from flowctx.core.workflow.step_config import step_config_of
 from flowctx.core.workflow.traceparent import trace_id_of
+
+if TYPE_CHECKING:
+    from flowctx.core.durability.ledger import RunLedger
 
 logger = logging.getLogger("flowctx")
 _DATES = DatesOfRuns()
@@ -170,9 +173,10 @@ def run_context(
         params = dict(workflow.params_with(params, known=known))
     before = None
     if takes_over and flow is not None and request.resume_from is not None:
-        from flowctx.airflow.taken_over import run_taken_over
+        from flowctx.core.durability.taken_over import taken_over
 
-        before = run_taken_over(flow, run, partition, request, params=params, new_params=conf)
+        if (ledger := _ledger()) is not None:
+            before = taken_over(ledger, flow, run.run_id, partition, request, params=params, new_params=conf)
     usual = workflow.name if workflow is not None else dag.dag_id
     name = name or usual
     if before is not None and flow is not None:
@@ -209,6 +213,16 @@ def run_context(
     if day is None and not another_day:
         _warn_of_other_dates(dag, ctx, time)
     return ctx if before is None else before.seen(ctx)
+
+
+def _ledger() -> RunLedger | None:
+    """Return where to ask what a run takes over of another one, if a ledger is named."""
+    from flowctx.airflow.recording import ledger  # here: most runs take nothing over
+    from flowctx.core.durability.run_ledgers import run_ledger
+    from flowctx.ledger import strict_from_env
+
+    found = ledger()
+    return None if found is None else run_ledger(found, strict=strict_from_env())
 
 
 def _workflow_of(context: Mapping[str, Any]) -> Workflow | None:
