@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from functools import cache
 from typing import Any, NoReturn, Protocol
 
@@ -37,10 +36,10 @@ from flowctx.airflow.own_steps import is_own, made_with, run_name
 from flowctx.airflow.planned_runs import DagRuns
 from flowctx.airflow.task_states import failed_when_over, is_outdated
 from flowctx.artifacts import artifact_store
-from flowctx.core.durability.continuation import EngineRerun, find_run
+from flowctx.core.durability.continuation import EngineRerun
 from flowctx.core.durability.endings import end_run, just_begun
 from flowctx.core.durability.ledger import Ledger, RunLedger
-from flowctx.core.durability.recorded import latest_continuation, recorded_envelope
+from flowctx.core.durability.recorded import find_run, latest_continuation, recorded_envelope
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import MOST_INSTANCES, RunRecord, RunStatus, dag_ids_of
 from flowctx.core.durability.resumption import order_of
@@ -135,7 +134,7 @@ def _run_of(recorder: Recorder, task: Any) -> RunRecord | None:
     run, name = recorder.run, _run_name_of(task)
     if name == run.workflow:
         return run
-    found = find_run(recorder.ledger, replace(run, workflow=name))
+    found = find_run(recorder.ledger, run.run_id, name, run.context.partition)
     return latest_continuation(recorder.ledger, found) if found is not None else None
 
 

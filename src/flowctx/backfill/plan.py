@@ -34,8 +34,9 @@ from flowctx.core.data.plain import FrozenDict
 from flowctx.core.data.secrets import stands_for, with_digests
 from flowctx.core.durability.continuation import changed_params
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.recorded import find_run
 from flowctx.core.durability.records import COMPLETE
-from flowctx.core.errors import BatchError, LedgerError, NotDue, UnknownRun, ending_text
+from flowctx.core.errors import BatchError, LedgerError, NotDue, ending_text
 from flowctx.core.partitions.due_selection import selected
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
@@ -303,9 +304,8 @@ class Backfill:
 
         Of a run that the ledger does not have, the parameters were those of the batch.
         """
-        try:
-            found = self.ledger.get_run(before.run_id, workflow=self.workflow.name, partition=job.key)
-        except UnknownRun:
+        found = find_run(self.ledger, before.run_id, self.workflow.name, job.key)
+        if found is None:
             return replace(job, other_params=not stands_for(self._params_before, self.params))
         statuses = self.ledger.statuses(found.key)
         incomplete = tuple(step for step in self.workflow.steps if statuses.get(step) not in COMPLETE)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from flowctx.artifacts.previews import StoredPreview, stored_previews
 from flowctx.backfill.status import BatchStatus
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.recorded import find_run
 from flowctx.core.durability.records import RunRecord
-from flowctx.core.errors import UnknownRun
 from flowctx.core.partitions.key import PartitionKey
 
 #: So many tables and files are shown.
@@ -47,9 +47,8 @@ def _latest(ledger: Ledger, status: BatchStatus, *, several: bool) -> LatestTabl
     partition = PartitionKey.parse(latest.partition) if latest.partition else None
     if outcome is None:  # pruned meanwhile
         return None
-    try:
-        run = ledger.get_run(outcome.run_id, workflow=batch.workflow, partition=partition)
-    except UnknownRun:
+    run = find_run(ledger, outcome.run_id, batch.workflow, partition)
+    if run is None:
         return None
     previews = tuple(stored_previews(ledger, ledger.steps(run.key)))[:MAX_TABLES]
     label = " ".join(text for text in (batch.workflow if several else "", outcome.label) if text)

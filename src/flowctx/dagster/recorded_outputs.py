@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.recorded import recorded_envelope
+from flowctx.core.durability.recorded import find_run, recorded_envelope
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.durability.versions import Version, newest, older_with_step, version_to_read, without_step
-from flowctx.core.errors import ArtifactError, UnknownRun
+from flowctx.core.errors import ArtifactError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.partitions.key import PartitionKey
@@ -149,11 +149,8 @@ class RecordedOutputs:
         known = _of_capture(versions, stored.capture_id)
         if known is not None and known.subject == version.subject and known.revision != version.revision:
             return known.revision < version.revision
-        try:
-            run = self.ledger.get_run(stored.run_id, workflow=workflow, partition=version.partition)
-        except UnknownRun:
-            return True
-        if _went_on_elsewhere(run):
+        run = find_run(self.ledger, stored.run_id, workflow, version.partition)
+        if run is None or _went_on_elsewhere(run):
             return True
         if stored.run_id == version.run_id:
             return False
@@ -168,9 +165,8 @@ class RecordedOutputs:
         return self._is_newer(place.workflow, version, stored, [version])
 
     def _of_version(self, place: OutputPlace, version: Version) -> StoredOutput | None:
-        try:
-            run = self.ledger.get_run(version.run_id, workflow=place.workflow, partition=version.partition)
-        except UnknownRun:  # it was pruned meanwhile
+        run = find_run(self.ledger, version.run_id, place.workflow, version.partition)
+        if run is None:  # it was pruned meanwhile
             return None
         envelope = recorded_envelope(self.ledger, run, place.step)
         if envelope is None and version.has_step and version.ended_well and version.is_hole:

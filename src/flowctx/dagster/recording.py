@@ -7,8 +7,9 @@ from typing import Any
 
 import dagster as dg
 
-from flowctx.core.durability.continuation import EngineRerun, find_run
+from flowctx.core.durability.continuation import EngineRerun
 from flowctx.core.durability.ledger import Ledger, RunLedger
+from flowctx.core.durability.recorded import find_run
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.durability.run_ledgers import run_ledger
@@ -66,7 +67,7 @@ def record_run(
 def _rerun(ledger: RunLedger, op: dg.OpExecutionContext, run: RunRecord, steps: Collection[str]) -> EngineRerun | None:
     """Return what Dagster runs again: of the runs before, the last that is recorded; others died before their steps."""
     for before in runs_before(op.run, op.instance):
-        if find_run(ledger, replace(run, context=replace(run.context, run_id=before.run_id))) is not None:
+        if find_run(ledger, before.run_id, run.workflow, run.context.partition) is not None:
             return EngineRerun(run_id=before.run_id, steps=lambda: steps, from_failure=before.from_failure)
     return None
 

@@ -3,7 +3,8 @@
 import pytest
 
 from flowctx import StepResult, UnknownRun, Workflow
-from flowctx.core.durability.continuation import EngineRerun, find_run, plan_rerun, resumed_context, with_engine
+from flowctx.core.durability.continuation import EngineRerun, plan_rerun, resumed_context, with_engine
+from flowctx.core.durability.recorded import find_run
 from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.run_plan import plan_run
 from flowctx.core.workflow.run_request import RunRequest
@@ -126,8 +127,8 @@ def test_a_run_that_was_not_recorded_has_nothing_to_keep(flow, ledger):
 
 def test_a_run_is_found_or_not(flow, ledger, failed):
     """What the ledger does not remember is ``None``, not an error."""
-    assert find_run(ledger, record_of(failed)).run_id == "e1"
-    assert find_run(ledger, RunRecord(workflow="other", context=failed.ctx)) is None
+    assert find_run(ledger, "e1", "flow", None).run_id == "e1"
+    assert find_run(ledger, "e1", "other", None) is None
 
 
 def test_a_step_says_where_it_runs_itself():

@@ -10,10 +10,10 @@ from flowctx.core.durability.changes import changes_since, refuse_changes, refus
 from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.param_changes import param_changes
 from flowctx.core.durability.reading import KNOWN_AT, with_known_time
-from flowctx.core.durability.recorded import latest_continuation
+from flowctx.core.durability.recorded import find_run, latest_continuation
 from flowctx.core.durability.records import RunRecord, StepRecord
 from flowctx.core.durability.resumption import RESUMED_WITH, ResumePlan, order_of, plan_resume
-from flowctx.core.errors import ContextError, UnknownRun
+from flowctx.core.errors import ContextError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.cascade import Order, followers
 from flowctx.core.workflow.context import WorkflowContext
@@ -319,19 +319,11 @@ def _dated(ctx: WorkflowContext) -> str:
     return f"{ctx.as_of_date} (from {ctx.metadata.get('as_of_source', 'the caller')})"
 
 
-def find_run(ledger: RunLedger, run: RunRecord) -> RunRecord | None:
-    """Return what the ledger remembers of a run, or ``None``."""
-    try:
-        return ledger.get_run(run.run_id, workflow=run.workflow, partition=run.context.partition)
-    except UnknownRun:
-        return None
-
-
 def _rerun_of(ledger: RunLedger, run: RunRecord, how: EngineRerun) -> RunRecord | None:
     """Return the run that an engine runs again as another one, if it is remembered."""
     if how.run_id == run.run_id:
         return None
-    return find_run(ledger, replace(run, context=replace(run.context, run_id=how.run_id)))
+    return find_run(ledger, how.run_id, run.workflow, run.context.partition)
 
 
 def with_engine(begun: WorkflowContext, ctx: WorkflowContext) -> WorkflowContext:
@@ -342,5 +334,5 @@ def with_engine(begun: WorkflowContext, ctx: WorkflowContext) -> WorkflowContext
 
 def resumed_context(ledger: Ledger | None, workflow: str, ctx: WorkflowContext) -> WorkflowContext:
     """Return what the first step of a resumed run saw, given the run's context as its engine tells it."""
-    begun = find_run(ledger, RunRecord(workflow=workflow, context=ctx)) if ledger is not None else None
+    begun = find_run(ledger, ctx.run_id, workflow, ctx.partition) if ledger is not None else None
     return with_engine(begun.context, ctx) if begun is not None else ctx

@@ -11,6 +11,7 @@ from flowctx.core.durability.resumption import envelopes
 from flowctx.core.errors import UnknownRun
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope, load_output
+from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
 
 
@@ -53,15 +54,20 @@ def recorded_envelope(
     return found
 
 
+def find_run(ledger: RunLedger, run_id: str, workflow: str | None, partition: PartitionKey | None) -> RunRecord | None:
+    """Return what the ledger remembers of a run, or ``None``."""
+    try:
+        return ledger.get_run(run_id, workflow=workflow, partition=partition)
+    except UnknownRun:
+        return None
+
+
 def latest_continuation(ledger: RunLedger, run: RunRecord) -> RunRecord:
     """Return the run that goes on with a run now: itself, or the last of those that continued it."""
     seen = {run.key}
     while run.continued_by is not None:
-        try:
-            following = ledger.get_run(run.continued_by, workflow=run.workflow, partition=run.context.partition)
-        except UnknownRun:  # it was pruned
-            return run
-        if following.key in seen:
+        following = find_run(ledger, run.continued_by, run.workflow, run.context.partition)
+        if following is None or following.key in seen:  # it was pruned, or they go round
             return run
         seen.add(following.key)
         run = following

@@ -14,7 +14,6 @@ from flowctx.core.durability.continuation import (
     check_date,
     check_ids,
     check_unchanged,
-    find_run,
     plan_continuation,
     plan_rerun,
     with_engine,
@@ -23,6 +22,7 @@ from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.namesakes import warn_of_namesake
 from flowctx.core.durability.param_changes import params_now
 from flowctx.core.durability.reading import with_known_time
+from flowctx.core.durability.recorded import find_run
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.resumption import ResumePlan, order_of
@@ -114,7 +114,7 @@ def plan_run(
     part = tuple(step for step in order if step in selected)
     part = part if len(part) < len(order) else ()
     run = RunRecord(workflow=name, context=ctx, steps=tuple(order), selected=part, import_path=import_path)
-    known = None if exclusive else find_run(ledger, run)
+    known = None if exclusive else find_run(ledger, run.run_id, name, ctx.partition)
     resume: ResumePlan | None = None
     anew = rerun is not None and known is not None and request.resume_from is None and rerun.made_again(known)
     if rerun is not None and not (rerun.asked or anew):

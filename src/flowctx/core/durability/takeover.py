@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 
 from flowctx.core.durability.endings import end_run
 from flowctx.core.durability.ledger import Ledger, RunLedger
+from flowctx.core.durability.recorded import find_run
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus
 from flowctx.core.durability.run_plan import RunPlan, begin_run
-from flowctx.core.errors import CaptureHeld, RunAlive, UnknownRun
+from flowctx.core.errors import CaptureHeld, RunAlive
 
 #: Says how a run ended, as its engine tells it; ``None``: it goes on, or nobody here can know.
 EndOf = Callable[[RunRecord], RunStatus | None]
@@ -46,10 +47,9 @@ def _in_the_way(ledger: Ledger, plan: RunPlan) -> Iterator[RunRecord]:
         yield plan.resume.run
     for capture in ledger.captures(idempotency_key=plan.run.context.idempotency_key):
         if capture.state is CaptureState.HELD and capture.run_id not in (None, plan.run.run_id):
-            try:
-                yield ledger.get_run(str(capture.run_id), workflow=capture.workflow, partition=capture.partition)
-            except UnknownRun:
-                continue
+            holder = find_run(ledger, str(capture.run_id), capture.workflow, capture.partition)
+            if holder is not None:
+                yield holder
 
 
 def _end(ledger: Ledger, run: RunRecord, end_of: EndOf) -> bool:
