@@ -51,7 +51,7 @@ from flowctx.core.errors import ContextError, InputMissing, LedgerError, Superse
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.execution.execute import Outcome
-from flowctx.core.workflow.cascade import Before, Order, RunIf
+from flowctx.core.workflow.cascade import Before, Order, RunIf, nearest_before
 from flowctx.core.workflow.context import WorkflowContext, engine_of
 from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.import_path import import_path_of
@@ -356,7 +356,12 @@ def _run_name_of(task: Any) -> str:
 
 def _order(tasks: Mapping[str, Any], workflow: Workflow | None) -> Order:
     """Return all steps of the run's workflow, and which of them each one follows in the DAG."""
-    own = {step_name(task): Before.of(_nearest(task, tasks), _rule(task)) for task in _sorted_tasks(tasks)}
+    dag = next(iter(tasks.values())).dag
+    before = {task.task_id: sorted(task.upstream_task_ids) for task in dag.tasks}
+    own = {}
+    for task in (tasks[task_id] for task_id in dag.task_ids if task_id in tasks):
+        nearest = nearest_before(before, tasks, task.task_id)
+        own[step_name(task)] = Before.of((step_name(tasks[at]) for at in nearest), _rule(task))
     return own if workflow is None else {**order_of(workflow), **own}
 
 
@@ -367,29 +372,8 @@ def _rule(task: Any) -> RunIf:
     return next((rule for rule, trigger in TRIGGER_RULES.items() if trigger == task.trigger_rule), RunIf.OK)
 
 
-def _sorted_tasks(tasks: Mapping[str, Any]) -> list[Any]:
-    dag = next(iter(tasks.values())).dag
-    return [tasks[task_id] for task_id in dag.task_ids if task_id in tasks]
-
-
 def _whole(task: Any) -> Workflow | None:
     """Return the workflow that has the task's step, if one has."""
     made = made_with(task)
     workflow: Workflow | None = made.get("workflow")
     return workflow if is_own(workflow, made.get("step")) else None
-
-
-def _nearest(task: Any, own_tasks: Mapping[str, Any]) -> list[str]:
-    """Return the names of the steps that a task directly follows, ordinary tasks looked through."""
-    found: dict[str, None] = {}
-    pending, seen = list(task.upstream_list), set()
-    while pending:
-        before = pending.pop()
-        if before.task_id in seen:
-            continue
-        seen.add(before.task_id)
-        if before.task_id in own_tasks:
-            found[step_name(before)] = None
-        else:
-            pending += before.upstream_list
-    return list(found)
