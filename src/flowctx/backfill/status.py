@@ -30,6 +30,13 @@ MAX_FAILURES = 1000
 #: So many of them with the traceback, and so many reasons of skips.
 MAX_TRACEBACKS, MAX_REASONS = 100, 20
 _CANCELED = PartitionState.CANCELED
+#: Of which states reasons are counted, and what a status calls them.
+_REASONS = {
+    PartitionState.SKIPPED: "skips",
+    PartitionState.WAITING: "waits",
+    PartitionState.OK: "tolerated",
+    PartitionState.PARTIAL: "partial",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,12 +216,9 @@ class _Survey:
         self.selection = selection
         self.counts: dict[PartitionState, int] = {}
         self.outside: dict[str, int] = {}
-        self.engines: dict[str, int] = {}
+        self.engines: Counter[str] = Counter()
         self.failures: list[PartitionRun] = []
-        self.skips: Counter[str] = Counter()
-        self.waits: Counter[str] = Counter()
-        self.tolerated: Counter[str] = Counter()
-        self.partial: Counter[str] = Counter()
+        self.reasons: dict[PartitionState, Counter[str]] = {state: Counter() for state in _REASONS}
         self.unrecorded: Counter[str] = Counter()
         self.seconds = array("d")
         self.started_at: datetime | None = None
@@ -223,14 +227,11 @@ class _Survey:
     def facts(self) -> dict[str, Any]:
         """Return what it has counted, under the names that a status has for it."""
         return {
-            "engines": self.engines,
+            **{name: dict(self.reasons[state].most_common(MAX_REASONS)) for state, name in _REASONS.items()},
+            "engines": dict(self.engines),
             "seconds": _percentiles(self.seconds),
             "failures": tuple(self.failures),
-            "skips": dict(self.skips.most_common(MAX_REASONS)),
-            "waits": dict(self.waits.most_common(MAX_REASONS)),
             "unrecorded": dict(self.unrecorded),
-            "tolerated": dict(self.tolerated.most_common(MAX_REASONS)),
-            "partial": dict(self.partial.most_common(MAX_REASONS)),
             "refused": dict(Counter(_refusals(self.failures)).most_common(MAX_REASONS)),
             "started_at": self.started_at,
             "ended_at": self.ended_at,
@@ -238,14 +239,11 @@ class _Survey:
 
     def add(self, other: _Survey, workflow: str) -> None:
         """Count what another has counted, of one workflow."""
-        for engine, count in other.engines.items():
-            self.engines[engine] = self.engines.get(engine, 0) + count
+        self.engines.update(other.engines)
         self.failures += [replace(run, workflow=workflow) for run in other.failures]
         del self.failures[MAX_FAILURES:]
-        self.skips.update(other.skips)
-        self.waits.update(other.waits)
-        self.tolerated.update(other.tolerated)
-        self.partial.update(other.partial)
+        for state, reasons in other.reasons.items():
+            self.reasons[state].update(reasons)
         self.unrecorded.update(other.unrecorded)
         self.seconds.extend(other.seconds)
         self.started_at = min(filter(None, (self.started_at, other.started_at)), default=None)
@@ -265,7 +263,7 @@ class _Survey:
             self.outside = dict(Counter([str(run.state) for run in runs if run.partition in apart.outside]))
         ok = PartitionState.OK
         self.counts = dict(Counter([run.state for run in found]))
-        self.engines = dict(Counter([run.engine for run in found if run.has_run]))
+        self.engines = Counter([run.engine for run in found if run.has_run])
         for run in found:
             if run.state is not ok or run.error:
                 self._add_reason(run)
@@ -278,14 +276,10 @@ class _Survey:
         return found
 
     def _add_reason(self, run: Standing) -> None:
-        kinds = {
-            PartitionState.SKIPPED: self.skips,
-            PartitionState.WAITING: self.waits,
-            PartitionState.OK: self.tolerated,
-            PartitionState.PARTIAL: self.partial if run.error else None,  # of a part that was asked for, there is none
-        }
-        reasons = kinds.get(run.state)
-        if reasons is not None and (run.error in reasons or len(reasons) < MAX_FAILURES):
+        reasons = self.reasons.get(run.state)
+        if reasons is None or (run.state is PartitionState.PARTIAL and not run.error):
+            return  # there is none, as of a part that was asked for
+        if run.error in reasons or len(reasons) < MAX_FAILURES:
             reasons[run.error or "no reason given"] += 1
 
 
