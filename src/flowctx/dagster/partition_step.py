@@ -35,9 +35,8 @@ from flowctx.dagster.outputs import Written
 from flowctx.dagster.params import params_key
 from flowctx.dagster.partitions import to_dagster_key
 from flowctx.dagster.recorded_outputs import OutputPlace
-from flowctx.dagster.recording import record_run
+from flowctx.dagster.recording import record_run, selected_steps
 from flowctx.dagster.run_facts import RunFacts
-from flowctx.dagster.skipping import keep_without_output
 from flowctx.dagster.step_body import StepBody
 from flowctx.dagster.tags import partition_tags, root_of, tags_of
 
@@ -212,7 +211,21 @@ class PartitionStep:
             self.outputs.write(output)
             self.io_manager.stored(self.op, output)
         else:
-            keep_without_output(self.body, self.op, self.outputs, output)
+            self.keep_without_output(output)
+
+    def keep_without_output(self, stored: StoredOutput) -> None:
+        """Store that there is no output; of a skip also that of the steps that Dagster does not start for it."""
+        self.outputs.write(stored)
+        if stored.envelope.status is not StepStatus.SKIPPED:
+            return
+        body = self.body
+        skipped, selected = {body.step.name}, selected_steps(body, self.op)
+        reason = stored.envelope.error or f"step {body.step.name!r} was skipped"
+        for name, step in body.workflow.steps.items():
+            if name in selected and step.run_if is RunIf.OK and not skipped.isdisjoint(step.after):
+                skipped.add(name)
+                envelope = Envelope(step=name, status=StepStatus.SKIPPED, error=reason)
+                self.outputs.write(replace(stored, asset_path=body.asset_path(name), envelope=envelope))
 
     def retry(self, outcome: Outcome) -> dg.RetryRequested | None:
         """Return what asks Dagster to try the step again, if its policy or the step itself says so."""
