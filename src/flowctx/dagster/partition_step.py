@@ -194,15 +194,7 @@ class PartitionStep:
 
     def stored_output(self, envelope: Envelope) -> StoredOutput:
         """Return what is stored of the step's output."""
-        return StoredOutput(
-            asset_path=self.body.asset_path(self.body.step.name),
-            key=self.key,
-            partition=self.ctx.partition,
-            capture_id=str(self.ctx.capture_id),
-            run_id=self.ctx.run_id,
-            envelope=envelope,
-            artifacts=self.store,
-        )
+        return self.place(self.body.step.name).stored(self.ctx, envelope, self.store)
 
     def keep(self, made: AttemptResult) -> None:
         """Store what the step made, or that there is no output."""

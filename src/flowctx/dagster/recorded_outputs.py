@@ -14,6 +14,7 @@ from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
 from flowctx.dagster.output_store import StoredOutput, output_name
 from flowctx.dagster.partitions import from_dagster_key
@@ -47,6 +48,18 @@ class OutputPlace:
         """The step by which the ledger may know it."""
         return self.of_step[-1]
 
+    def stored(self, ctx: WorkflowContext, envelope: Envelope, artifacts: ArtifactStore | None) -> StoredOutput:
+        """Return what a run made of it."""
+        return StoredOutput(
+            asset_path=self.asset_path,
+            key=self.key,
+            partition=ctx.partition,
+            capture_id=str(ctx.capture_id),
+            run_id=ctx.run_id,
+            envelope=envelope,
+            artifacts=artifacts,
+        )
+
 
 @dataclass(frozen=True)
 class RecordedOutputs:
@@ -68,7 +81,7 @@ class RecordedOutputs:
             for run in self.ledger.list_runs(workflow=place.workflow, capture_id=capture_id, limit=5):
                 envelope = recorded_envelope(self.ledger, run, place.step)
                 if envelope is not None:
-                    return self._stored(place, run, envelope)
+                    return place.stored(run.context, envelope, self.artifacts)
         return None
 
     def of_batch(self, place: OutputPlace, batch_id: str) -> StoredOutput | None:
@@ -171,18 +184,7 @@ class RecordedOutputs:
         envelope = recorded_envelope(self.ledger, run, place.step)
         if envelope is None and version.has_step and version.ended_well and version.is_hole:
             envelope = Envelope(step=place.step, status=StepStatus.SKIPPED, error=version.error)
-        return None if envelope is None else self._stored(place, run, envelope)
-
-    def _stored(self, place: OutputPlace, run: RunRecord, envelope: Envelope) -> StoredOutput:
-        return StoredOutput(
-            asset_path=place.asset_path,
-            key=place.key,
-            partition=run.context.partition,
-            capture_id=str(run.context.capture_id),
-            run_id=run.run_id,
-            envelope=envelope,
-            artifacts=self.artifacts,
-        )
+        return None if envelope is None else place.stored(run.context, envelope, self.artifacts)
 
 
 def _of_capture(versions: Iterable[Version], capture_id: str) -> Version | None:
