@@ -29,7 +29,7 @@ from flowctx import (
     run,
 )
 from flowctx.dagster.partitions import from_dagster_key, partitions_def, to_dagster_key
-from flowctx.dagster.schedules import cron_schedule, workflow_schedule
+from flowctx.dagster.schedules import cron_schedules, workflow_schedule
 from flowctx.ledger import open_ledger
 
 # Dagster warns of the tags that it makes itself for partitions of two dimensions.
@@ -224,7 +224,7 @@ def test_any_delay_has_ticks(delay: timedelta) -> None:
 )
 def test_ticks_are_few(cadence, cron: str | list[str]) -> None:
     """A schedule ticks only on days on which something can be due."""
-    assert cron_schedule(cadence) == cron
+    assert cron_schedules([cadence]) == cron
 
 
 def test_a_tick_makes_up_for_missed_ones(tmp_path: Path) -> None:

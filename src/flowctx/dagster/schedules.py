@@ -268,22 +268,19 @@ def _why_nothing(cadence: Cadence, now: datetime) -> str:
 
 def cron_schedules(cadences: Sequence[Cadence]) -> str | list[str]:
     """Return the cron expressions whose ticks include every due time of some cadences of one zone."""
-    found = [cron_schedule(cadence) for cadence in cadences]
-    expressions = [text for texts in found for text in ([texts] if isinstance(texts, str) else texts)]
-    distinct = list(dict.fromkeys(expressions))
-    return distinct[0] if len(distinct) == 1 else distinct
+    expressions = list(dict.fromkeys(text for cadence in cadences for text in cron_expressions(cadence)))
+    return expressions[0] if len(expressions) == 1 else expressions
 
 
-def cron_schedule(cadence: Cadence) -> str | list[str]:
+def cron_expressions(cadence: Cadence) -> list[str]:
     """Return the cron expressions whose ticks include every due time of a cadence, in its time zone.
 
     Example:
         >>> from flowctx import Weekly
-        >>> cron_schedule(Weekly(start="2012-01-01", delay=timedelta(days=2, hours=6, minutes=30)))
-        '30 6 * * 1'
+        >>> cron_expressions(Weekly(start="2012-01-01", delay=timedelta(days=2, hours=6, minutes=30)))
+        ['30 6 * * 1']
     """
-    expressions = _own_times(cadence) if cadence.due_at is not None else _times_after_windows(cadence)
-    return expressions[0] if len(expressions) == 1 else expressions
+    return _own_times(cadence) if cadence.due_at is not None else _times_after_windows(cadence)
 
 
 def _times_after_windows(cadence: Cadence) -> list[str]:
