@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import date
+from decimal import Decimal
 
 import pandas as pd
 import pytest
@@ -10,8 +12,8 @@ from airflow.models.xcom import XComModel
 from airflow.sdk import DAG, task
 from airflow.utils.session import create_session
 
-from flowctx import ContextError, Workflow, resume, run
-from flowctx.airflow import load_table, workflow_dag
+from flowctx import ContextError, MissingKey, Workflow, resume, run
+from flowctx.airflow import load_output, load_table, workflow_context, workflow_dag
 from flowctx.ledger import open_ledger
 from flowctx.testing import run_dag
 
@@ -72,6 +74,26 @@ def test_a_plain_task_opens_a_table(monkeypatch, tmp_path):
     run_dag(dag).raise_for_failure()
     pd.testing.assert_frame_equal(seen["frame"], FRAME)
     assert seen["again"] == len(FRAME)
+
+
+def test_a_plain_task_reads_an_output_as_the_step_returned_it():
+    """With dates and decimals, of a mapped step one by one; its own context has no outputs, and says so."""
+    returned, seen = {"lot": Decimal("1.50"), "day": date(2026, 11, 27), "zero": -0.0}, []
+    with DAG("values") as dag:
+
+        @task.step()
+        def publish(ctx, config):
+            return {**returned, "n": config.get("n")}
+
+        @task
+        def report(one, several):
+            seen.extend([load_output(one), *map(load_output, several)])
+            with pytest.raises(MissingKey, match=r"no output of step 'publish' here: .*; take .* load_output\(\)"):
+                workflow_context().get_output("publish")
+
+        report(publish(), publish.expand(config=[{"n": 1}, {"n": 2}]))
+    run_dag(dag).raise_for_failure()
+    assert list(map(repr, seen)) == [repr({**returned, "n": n}) for n in (None, 1, 2)]
 
 
 def test_tables_go_where_xcom_keeps_what_is_large(monkeypatch, tmp_path):

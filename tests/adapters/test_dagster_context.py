@@ -7,7 +7,17 @@ from datetime import UTC, date, datetime
 import dagster as dg
 import pytest
 
-from flowctx import AsOf, CalendarError, ContextError, Daily, PartitionKey, PartitionScheme, Weekly, Workflow
+from flowctx import (
+    AsOf,
+    CalendarError,
+    ContextError,
+    Daily,
+    MissingKey,
+    PartitionKey,
+    PartitionScheme,
+    Weekly,
+    Workflow,
+)
 from flowctx.dagster import WorkflowContextResource, partitions_def, workflow_context, workflow_contexts
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -81,6 +91,13 @@ def test_contexts_by_kind_of_run(instance, definition, key, span, expected):
     days = [(ctx.partition, ctx.as_of_date.isoformat() if ctx.as_of_date else None) for ctx in found]
     assert days == expected
     assert len({ctx.capture_id for ctx in found}) == len(found)
+
+
+def test_outputs_are_for_steps(instance):
+    """To ask a context beside steps for an output is an error that says where outputs are."""
+    for seen in contexts_in(instance, DAILY, span=("2026-02-03", "2026-02-04")):
+        with pytest.raises(MissingKey, match="no output of step 'fetch' here: .*; take the step's asset as an input"):
+            seen.get_output("fetch")
 
 
 def test_an_empty_range_is_refused(instance):

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from flowctx.airflow.inputs import read_input
     from flowctx.airflow.partitions import PartitionTimetable
     from flowctx.airflow.steps import StepOperator
-    from flowctx.airflow.tables import load_file, load_table
+    from flowctx.airflow.tables import load_file, load_output, load_table
 
 __all__ = [
     "PartitionTimetable",
     "StepOperator",
     "load_file",
+    "load_output",
     "load_table",
     "read_input",
     "step_task",
@@ -36,6 +37,7 @@ __getattr__, __dir__ = lazy_names(
         "PartitionTimetable": "flowctx.airflow.partitions",
         "StepOperator": "flowctx.airflow.steps",
         "load_file": "flowctx.airflow.tables",
+        "load_output": "flowctx.airflow.tables",
         "load_table": "flowctx.airflow.tables",
         "read_input": "flowctx.airflow.inputs",
         "step_task": "flowctx.airflow.decorators",

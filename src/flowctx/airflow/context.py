@@ -28,7 +28,7 @@ from flowctx.core.workflow.date_of_run import date_of_run
 from flowctx.core.workflow.dates_of_runs import DatesOfRuns
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.parameters import near_reserved
-from flowctx.core.workflow.run_context import begin
+from flowctx.core.workflow.run_context import begin, beside_steps
 from flowctx.core.workflow.run_request import RESERVED_NAMES, RunRequest, read_value
 from flowctx.core.workflow.step_config import step_config_of
 from flowctx.core.workflow.traceparent import trace_id_of
@@ -42,6 +42,8 @@ _DATES = DatesOfRuns()
 _LINEAGE = "openlineage"
 #: How keys of ``conf`` begin that are Airflow's own, such as ``airflow/task_span_detail_level``.
 _OF_AIRFLOW = "airflow/"
+#: How a task that is no step gets an output.
+_INSTEAD = "take the step's task as an argument and read it with load_output(), or make the task a step (@step_task)"
 
 
 def workflow_context(
@@ -74,7 +76,9 @@ def workflow_context(
         context: Airflow's context, where Airflow has no current one: in a callback.
 
     Returns:
-        A context without outputs: those are for steps.
+        A context without outputs: those are for steps, and to ask it for one is an error
+            (:class:`~flowctx.MissingKey`). Take the step's task as an argument, and read it with
+            :func:`~flowctx.airflow.load_output`.
 
     Raises:
         ContextError: It was called outside a task, ``conf`` says something that cannot be, the rule gives another date
@@ -112,13 +116,13 @@ def workflow_context(
         run_context, context, as_of, required=required, workflow=workflow, scheme=scheme, another_day=another_day
     )
     try:
-        return seen(takes_over=True)
+        return beside_steps(seen(takes_over=True), _INSTEAD)
     except LedgerError as exc:
         if not in_callback:
             raise
         why = error_text(exc)
     logger.warning("what run %s takes over of another is not known here: %s", context["dag_run"].run_id, why)
-    return seen()
+    return beside_steps(seen(), _INSTEAD)
 
 
 def run_context(

@@ -1,4 +1,4 @@
-"""Tables of steps in tasks that are no steps."""
+"""Outputs of steps, and the tables and files in them, in tasks that are no steps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,33 @@ from flowctx.core.data.handles import bind
 from flowctx.core.data.previews import handles_of
 from flowctx.core.data.tables import Table
 from flowctx.core.errors import ContextError
-from flowctx.core.execution.envelope import load_output
+from flowctx.core.execution import envelope
+
+
+def load_output(handed_on: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a step's output as the step returned it, in a task that is no step: with its dates, decimals and tables.
+
+    Args:
+        handed_on: What the step's task returned to Airflow: the task itself as an argument, or ``xcom_pull``. Of a
+            mapped task that is a list: take each.
+
+    Returns:
+        The output; empty where the step was skipped.
+
+    Raises:
+        PayloadError: It is not what a step hands on.
+        ArtifactError: The output was put into a store, and is gone.
+
+    Example:
+        ::
+
+            @task
+            def report(published):
+                return f"{load_output(published)['lot'] * 2}"
+
+            report(publish_step())
+    """
+    return envelope.load_output(from_payload(handed_on), store_of_runs())
 
 
 def load_table(handed_on: Mapping[str, Any], name: str | None = None) -> Table:
@@ -57,7 +83,7 @@ def _handle(handed_on: Mapping[str, Any], name: str | None, kind: type[Table] | 
         output: Any = from_json(dict(handed_on))
         bind(output, store)
     else:
-        output = load_output(from_payload(handed_on), store)
+        output = envelope.load_output(from_payload(handed_on), store)
     found = {at: handle for at, handle in handles_of(output) if isinstance(handle, kind)}
     word = kind.__name__.lower()
     if name is None and len(found) == 1:

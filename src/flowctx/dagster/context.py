@@ -13,6 +13,7 @@ from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.business_date import AsOf
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.run_context import beside_steps
 from flowctx.dagster.engine_contexts import run_facts
 from flowctx.ledger import ledger_from_env, strict_from_env
 
@@ -20,6 +21,9 @@ RunContext: TypeAlias = dg.AssetExecutionContext | dg.OpExecutionContext | dg.As
 AnyContext: TypeAlias = (
     RunContext | dg.HookContext | dg.ScheduleEvaluationContext | dg.SensorEvaluationContext | dg.RunStatusSensorContext
 )
+
+#: How code that is no step gets an output.
+_INSTEAD = "take the step's asset as an input, or make it a step of the workflow"
 
 
 def workflow_context(
@@ -48,7 +52,8 @@ def workflow_context(
         ``flowctx/trace_id``, ``flowctx/as_of_date``, ``flowctx/capture_id``, ``flowctx/idempotency_key`` (with or
         without the prefix) are the caller's word; a re-executed run keeps the ids of the run that it started from. A
         run of ``workflow`` that continues another (``flowctx/resume_from``) has the business date, the batch, the
-        capture and the parameters of that one, where ``FLOWCTX_LEDGER_URL`` names the ledger.
+        capture and the parameters of that one, where ``FLOWCTX_LEDGER_URL`` names the ledger. It has no outputs: those
+        are for steps, and to ask it for one is an error (:class:`~flowctx.MissingKey`).
 
     Raises:
         ContextError: The run is about several partitions (see :func:`workflow_contexts`), or about none and the
@@ -74,9 +79,10 @@ def workflow_context(
             f"this run is about {len(keys)} partitions, {keys[0]} to {keys[-1]}; use "
             "workflow_contexts(context), which has one context for each, or a backfill policy of one run a partition"
         )
-    return facts.context(
+    ctx = facts.context(
         keys[0], as_of=as_of, required=required, workflow=workflow, scheme=scheme, ledger=_ledger(workflow)
     )
+    return beside_steps(ctx, _INSTEAD)
 
 
 def workflow_contexts(
@@ -112,10 +118,11 @@ def workflow_contexts(
     """
     facts = run_facts(context)
     ledger = _ledger(workflow)
-    return [
+    found = [
         facts.context(key, as_of=as_of, required=required, workflow=workflow, scheme=scheme, ledger=ledger)
         for key in facts.keys_of(workflow)
     ]
+    return [beside_steps(ctx, _INSTEAD) for ctx in found]
 
 
 def _ledger(workflow: Workflow | None) -> RunLedger | None:

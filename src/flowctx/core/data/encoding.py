@@ -32,6 +32,7 @@ from typing import Any
 from flowctx.core.data.conversions import ValuePath, shown
 from flowctx.core.data.handles import replaced
 from flowctx.core.data.lazy import LazyDict, UnreadDict
+from flowctx.core.data.no_outputs import NoOutputs
 from flowctx.core.data.plain import FrozenDict, FrozenList, JsonDict, JsonList, is_reserved, may_hold_reserved
 from flowctx.core.data.tags import MSGSPEC_TAG_WRITERS, TAG_ERRORS, TAG_READERS, TAG_WRITERS
 from flowctx.core.errors import PayloadError
@@ -222,7 +223,7 @@ _WIRE_WRITERS: dict[type, Callable[[Any], Any]] = {
 }
 _write_dict = _dict_writer(_WIRE_WRITERS)
 for _writers in (_WRITERS, _WIRE_WRITERS):
-    _writers.update(dict.fromkeys((dict, FrozenDict, LazyDict, UnreadDict), _dict_writer(_writers)))
+    _writers.update(dict.fromkeys((dict, FrozenDict, LazyDict, UnreadDict, NoOutputs), _dict_writer(_writers)))
     _writers.update(dict.fromkeys((list, FrozenList), _list_writer(_writers)))
 _WIRE_WRITERS[FrozenDict] = _write_tagged
 _BUILT_INS: frozenset[type] = frozenset({str, int, bool, float, type(None)})

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
+from flowctx.core.data.no_outputs import NoOutputs
 from flowctx.core.data.plain import FrozenDict, freeze
 from flowctx.core.dates.calendar import BusinessCalendar
 from flowctx.core.dates.moments import Moments
@@ -236,3 +237,20 @@ def _check(as_of: object, as_of_date: object, batch_id: object) -> None:
         raise ContextError(f"as_of_date={as_of_date!r} is no date; pass a datetime.date")
     if batch_id is not None and (problem := batch_id_problem(batch_id)) is not None:
         raise ContextError(problem)
+
+
+def beside_steps(ctx: WorkflowContext, instead: str) -> WorkflowContext:
+    """Return the context of a run for code that is no step.
+
+    Args:
+        ctx: The context.
+        instead: How such code gets an output on its engine.
+
+    Example:
+        >>> ctx = beside_steps(WorkflowContext.new(), "take the step's task as an argument")
+        >>> ctx.get_output("fetch")
+        Traceback (most recent call last):
+        flowctx.core.errors.MissingKey: no output of step 'fetch' here: workflow_context() has none, as outputs go to \
+steps; take the step's task as an argument
+    """
+    return ctx._with(step_outputs=NoOutputs(instead))
