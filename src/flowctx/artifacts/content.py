@@ -149,8 +149,11 @@ def flat_column(column: Any) -> Any:
 def flat_list(array: pa.Array, kind: pa.DataType) -> pa.Array:
     """Return lists or maps in the layout of a type of large lists, which begins at their first one."""
     if T.is_map(array.type):
-        pair = pa.struct([array.type.key_field.with_name("key"), array.type.item_field.with_name("value")])
-        array = array.cast(pa.list_(pa.field("entries", pair, nullable=False)))
+        pair = [array.type.key_field.with_name("key"), array.type.item_field.with_name("value")]
+        pairs = pa.StructArray.from_arrays([array.keys, array.items], fields=pair)
+        lists = pa.list_(pa.field("entries", pairs.type, nullable=False))
+        # Not by a cast: pyarrow 26 makes some of those that are not valid.
+        array = pa.Array.from_buffers(lists, len(array), array.buffers()[:2], array.null_count, array.offset, [pairs])
     lengths = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     values = flat(array.flatten(), kind.value_type)  # without the elements of lists that are null
