@@ -143,6 +143,13 @@ def test_what_hangs_on_a_batch_that_is_there_is_added_to_it(url: str) -> None:
     assert dry_run(url, *again) == everything
 
 
+def test_a_run_outside_of_a_batch_of_several_is_told(url: str) -> None:
+    """No selection would add this partition of one workflow alone, so that no command is advised."""
+    assert flowctx(url, "backfill", NAV, DESK, "--batch", "b", "--select", "date=2013-01-02").exit_code == 0
+    outside = flowctx(url, "run", DESK, "--partition", "2013-01-03", "--batch", "b")
+    assert outside.stderr.endswith("has not selected date=2013-01-03: the run counts for nothing in it\n")
+
+
 def test_what_was_left_out_is_left_out_again(url: str) -> None:
     """The same command goes on with a batch for which nothing of one workflow was due."""
     fill = ["backfill", NAV, MONTH, DESK, "--batch", "b", "--select", "date=2013-01-02", "--until", "2013-01-30"]

@@ -393,6 +393,31 @@ def test_a_step_that_ends_the_process_is_told(shell):
     assert "to continue: flowctx resume r1" in printed
 
 
+def test_a_run_whose_ledger_is_away_is_told_as_it_ended(shell, monkeypatch):
+    """Where it may go on without one: what only the ledger could say of it is a warning, and no failure."""
+    shell.mend()
+    monkeypatch.setenv("FLOWCTX_LEDGER_MODE", "lenient")
+    away = ("--ledger", "postgresql://nobody@127.0.0.1:1/none", "--batch", "b")
+    done = shell(*RUN, *away)
+    assert re.search(r"^status +ok$", done, re.MULTILINE)
+    assert "Warning: the ledger postgresql" in done
+    assert shell(*RUN, *away, "--json")["status"] == "ok"
+    (shell.folder / "mended").unlink()
+    failed = shell(*RUN, *away, exit_code=1)
+    assert re.search(r"^status +failed$", failed, re.MULTILINE)
+    assert "Error:" not in failed
+
+
+def test_a_parameter_that_a_batch_does_not_have_is_told(shell):
+    """A run of a batch goes on with it alone; of a batch that has it, the batch counts what was made with others."""
+    fill = ("backfill", "cli_flows:prices", "--select", "symbol=IBM", "--workers", "1")
+    for batch, more, told in (("bare", (), True), ("given", ("-p", "limit=4"), False)):
+        shell(*fill, "--batch", batch, *more, exit_code=1)
+        [run] = shell("runs", "--batch", batch, "--json")
+        printed = shell("resume", run["run_id"], "-p", "limit=5", exit_code=1)
+        assert (f"batch {batch!r} has no parameter limit: only this run goes on with it" in printed) is told
+
+
 def test_ctrl_c_says_how_to_go_on(shell):
     """A run that was interrupted says its id and what continues it."""
     shell.file.write_text(

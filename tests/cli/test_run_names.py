@@ -2,6 +2,7 @@
 
 import pytest
 
+from cli.conftest import SOURCE
 from flowctx import PartitionScheme, Workflow, run
 from flowctx.cli.options import CommandError
 from flowctx.cli.run_names import partition_named, run_named
@@ -115,3 +116,30 @@ def test_what_continues_one_of_several_partitions_names_it(shell):
     assert hint in shell("show", "several", "--partition", "symbol=IBM")
     shell.mend()
     shell(*hint.split()[3:])
+
+
+def test_what_continues_one_of_several_workflows_names_it(shell):
+    """Airflow gives one id to the runs of several DAGs at one time: what is advised of each works as it stands."""
+    shell.file.write_text(f"{SOURCE}\nother = Workflow('other')\nother.step('only')(lambda ctx: 1 / 0)\n")
+    shell("run", "cli_flows:prices", "--partition", "IBM", "--run-id", "both", exit_code=1)
+    printed = shell("run", "cli_flows:other", "--run-id", "both", exit_code=1)
+    assert "flowctx show both --workflow other --traceback" in printed
+    assert "to continue: flowctx resume both --workflow cli_flows:other" in printed
+    hint = "to continue: flowctx resume both --workflow cli_flows:prices"
+    assert hint in shell("show", "both", "--workflow", "prices")
+    shell.mend()
+    shell(*hint.split()[3:])
+
+
+def test_what_was_cut_is_of_the_partition_that_was_at_work(shell):
+    """Not of another one that has the same run id, and began later."""
+    stop = "pathlib.Path(__file__).with_name('stop').exists()"
+    shell.file.write_text(
+        SOURCE.replace("def check(ctx):", f"def check(ctx):\n    if {stop}:\n        raise SystemExit(3)")
+    )
+    for symbol in ("IBM", "AAPL"):
+        shell("run", "cli_flows:prices", "--partition", symbol, "--run-id", "several", exit_code=1)
+    (shell.folder / "stop").touch()
+    printed = shell("resume", "several", "--partition", "IBM", exit_code=1)
+    assert "a step called sys.exit(3); a step has ended the process" in printed
+    assert "to continue: flowctx resume several --partition symbol=IBM" in printed

@@ -107,7 +107,7 @@ def advice_on_rest(
             for name, count in sorted(unrecorded.items())
         ]
         return f"{counted(rest)}: to go on: {'; '.join(known + lost)}"
-    command = _command(batch, params_option(batch.params_from))
+    command = backfill_command(batch, params_option(batch.params_from))
     return f"{counted(rest)}: to go on: {command}{_bulk(batch, where)}"
 
 
@@ -123,9 +123,8 @@ def _what_to_do(category: str, batch: BatchRecord, failures: Sequence[PartitionR
     option = params_option(batch.params_from)
     if category == "CONFIGURATION" and option.startswith("--params-from"):
         when, more = "once that function makes others", " --extend"
-    return (
-        f"{when}: {_command(batch, option)} --retry-failed{more}{_bulk(batch, [run.engine for run in failures])}{where}"
-    )
+    bulk = _bulk(batch, [run.engine for run in failures])
+    return f"{when}: {backfill_command(batch, option)} --retry-failed{more}{bulk}{where}"
 
 
 def _after_changes(batch: BatchRecord, failures: Sequence[PartitionRun]) -> str:
@@ -138,7 +137,7 @@ def _after_changes(batch: BatchRecord, failures: Sequence[PartitionRun]) -> str:
         for option in ("--from-step STEP", "--accept-changes")
     )
     if batch.selection is not None:
-        command = _command(batch, params_option(batch.params_from))
+        command = backfill_command(batch, params_option(batch.params_from))
         redo = f"{command} --retry-failed --from-step STEP{_bulk(batch, engines)}"
     return f"{redo} (the first that has changed); or {keep} keeps what they have"
 
@@ -147,8 +146,13 @@ def _resume(engine: str) -> str:
     return f"flowctx resume RUN{'' if engine == 'local' else f' --on {engine}'}"
 
 
-def _command(batch: BatchRecord, option: str) -> str:
-    """Return the command that goes on with a batch."""
+def backfill_command(batch: BatchRecord, option: str) -> str:
+    """Return the command that goes on with a batch.
+
+    Args:
+        batch: The batch.
+        option: What says where its parameters are from, if anything does.
+    """
     of_each = batch.by_workflow()
     named = of_each[:1] if has_params_again(batch.params_from) else of_each  # --stale finds what its workflow reads
     workflows = [shlex.quote(one.import_path or "MODULE:NAME") for one in named]

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from flowctx import local
+from flowctx.cli.continuing import beside_batch
 from flowctx.cli.options import read_params
 from flowctx.cli.output import echo, print_facts, print_json
 from flowctx.core.batches.launcher import Launcher
@@ -57,6 +58,8 @@ def resume_on(
     plan = plan_resume(workflow, before, records, params=read, from_step=from_step, accept_changes=accept_changes)
     if plan.complete(workflow):
         raise click.UsageError(f"run {before.run_id} is complete; to run part of it again, add --from-step")
+    if (hint := beside_batch(ledger, before, params)) is not None:
+        echo(hint, err=True)
     job = Job(
         key=before.context.partition if workflow.partitions is not None else None,
         run_id=_run_id(before),

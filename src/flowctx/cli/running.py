@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pdb  # --pdb is what it is for
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -10,7 +12,7 @@ import click
 from flowctx import local
 from flowctx.cli.blocks import Cell, Paragraph
 from flowctx.cli.completing import run_ids
-from flowctx.cli.continuing import hints_after, outside_of_batch, told_if_cut
+from flowctx.cli.continuing import beside_batch, hints_after, outside_of_batch, told_if_cut
 from flowctx.cli.engines import check_engine, url_option
 from flowctx.cli.options import (
     json_option,
@@ -33,6 +35,7 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorded import latest_continuation
 from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.replay import Replay
+from flowctx.core.errors import LedgerError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_workflow
@@ -79,11 +82,13 @@ def run(target: str, as_of: str | None, as_json: bool, **how: Any) -> None:
     how["params"] = read_params(workflow, how["params"])
     how["step_config"] = read_step_config(workflow, how["step_config"]) or None
     how["run_id"] = how["run_id"] or new_run_id()
-    with told_if_cut(how["ledger"], how["run_id"]):
+    with told_if_cut(how["ledger"], how["run_id"], workflow):
         result = local.run(workflow, as_of_date=read_date(as_of, "--as-of"), **how)
-    if (hint := outside_of_batch(how["ledger"], target, workflow, result.context)) is not None:
-        echo(hint, err=True)
-    _report(result, as_json, how["ledger"])
+    print_result(result, as_json)
+    with _told_if_away():
+        if (hint := outside_of_batch(how["ledger"], target, workflow, result.context)) is not None:
+            echo(hint, err=True)
+    _end(result, as_json, how["ledger"])
 
 
 @click.command(short_help="Continue a run where it stopped, here or on an engine.")
@@ -118,9 +123,12 @@ def resume(
         workflow, before = local.remembered(how["ledger"], run_id, _workflow(target), how["partition"])
         before = latest_continuation(how["ledger"], before)
         how["params"] = read_params(workflow, how["params"])
-        with told_if_cut(how["ledger"], before.run_id):
+        if (hint := beside_batch(how["ledger"], before, how["params"])) is not None:
+            echo(hint, err=True)
+        with told_if_cut(how["ledger"], before.run_id, workflow, before.context.partition):
             result = local.resume(run_id, workflow, **how)
-        _report(result, as_json, how["ledger"])
+        print_result(result, as_json)
+        _end(result, as_json, how["ledger"])
         if not as_json and _run_of(how["ledger"], result) == before:
             echo("\nnothing was left to run; to run part of it again, add --from-step STEP")
     elif not resume_on(engine, url, location, run_id, _workflow(target), as_json=as_json, **how):
@@ -195,20 +203,32 @@ def _workflow(target: str | None) -> Workflow | None:
     return import_workflow(target) if target else None
 
 
-def _report(result: RunResult, as_json: bool, ledger: Ledger) -> None:
-    print_result(result, as_json)
+def _end(result: RunResult, as_json: bool, ledger: Ledger) -> None:
+    """End with what to type next and exit code 1, if the run has failed."""
     if result.status is not StepStatus.FAILED:
         return
     run = None if as_json or isinstance(ledger, MemoryLedger) else _run_of(ledger, result)
     if run is not None:
-        for hint in hints_after(run, ledger, raised=any(step.exception for step in result.steps)):
-            echo(hint)
+        with _told_if_away():
+            for hint in hints_after(run, ledger, raised=any(step.exception for step in result.steps)):
+                echo(hint)
     raise click.exceptions.Exit(1)
 
 
 def _run_of(ledger: Ledger, result: RunResult) -> RunRecord | None:
-    """Return a run as the ledger remembers it, if it does."""
-    found = ledger.list_runs(
-        run_id=result.run_id, workflow=result.workflow, partition=result.context.partition, limit=1
-    )
+    """Return a run as the ledger remembers it, if it does, and is there."""
+    found: list[RunRecord] = []
+    with _told_if_away():
+        found = ledger.list_runs(
+            run_id=result.run_id, workflow=result.workflow, partition=result.context.partition, limit=1
+        )
     return found[0] if found else None
+
+
+@contextmanager
+def _told_if_away() -> Iterator[None]:
+    """Let a run that is over stand as it ended, although the ledger cannot say more of it."""
+    try:
+        yield
+    except LedgerError as exc:
+        echo(f"Warning: {exc}", err=True)
