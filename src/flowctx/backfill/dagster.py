@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from flowctx.backfill import graphql
 from flowctx.backfill.again import going_on
@@ -25,7 +25,7 @@ from flowctx.backfill.dagster_runs import (
     step_of,
     time_of,
 )
-from flowctx.backfill.dagster_starting import STARTED, concerns_all, is_away, started, why_not_started
+from flowctx.backfill.dagster_starting import STARTED, Place, concerns_all, is_away, started, why_not_started
 from flowctx.backfill.http import JsonClient
 from flowctx.backfill.polling import MAX_ACTIVE, PAGE, POLL_SECONDS, PollingLauncher, UnderWay
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
@@ -61,14 +61,6 @@ def launcher_from_env(
         max_active=workers or MAX_ACTIVE,
         location=read_text(location, "location") or os.environ.get("FLOWCTX_DAGSTER_LOCATION"),
     )
-
-
-class Place(NamedTuple):
-    """Where a job is."""
-
-    location: str
-    repository: str
-    job: str
 
 
 class DagsterLauncher(PollingLauncher):

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from flowctx.backfill.bulk import LANES, BulkLauncher
-from flowctx.backfill.dagster import LIVE, RUN_TAG, DagsterLauncher, Place
+from flowctx.backfill.dagster import LIVE, RUN_TAG, DagsterLauncher
 from flowctx.backfill.dagster import launcher_from_env as native_from_env
 from flowctx.backfill.dagster_retries import tags_of
-from flowctx.backfill.dagster_starting import STARTED, started, why_not_started
+from flowctx.backfill.dagster_starting import STARTED, Place, started, why_not_started
 from flowctx.backfill.graphql import tagged
 from flowctx.core.batches.bulk import BULK, GOT_THROUGH_TAG, RUN_SLICE, BulkRequest, Slice, bulk_name
 from flowctx.core.batches.records import BatchRecord

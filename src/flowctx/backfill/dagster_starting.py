@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from flowctx.backfill.dagster_runs import LONGEST, one_line
 from flowctx.backfill.http import Patience
@@ -15,6 +15,14 @@ STARTED: Final = "LaunchRunSuccess"
 #: How errors begin to be called of a code location that is not loaded or cannot be reached, as while it is deployed.
 _AWAY: Final = ("PipelineNotFoundError", "DagsterCodeLocation", "DagsterUserCodeUnreachable")
 _FORBIDDEN: Final = "UnauthorizedError"
+
+
+class Place(NamedTuple):
+    """Where a job is."""
+
+    location: str
+    repository: str
+    job: str
 
 
 def started(start: Callable[[], Mapping[str, Any]], find: Callable[[], Mapping[str, Any] | None]) -> Mapping[str, Any]:
