@@ -155,6 +155,21 @@ def test_a_slice_that_got_through_is_not_started_again(dagster: Dagster, ledger:
     assert len(dagster.runs) == 4
 
 
+def test_a_slice_that_somebody_re_executes_is_followed(dagster: Dagster) -> None:
+    """What its worker is at is under way: the slices are not over before it is."""
+    dagster.status = "STARTED"
+    request = BulkRequest(batch_id="b", launcher="me", launched_at=datetime(2026, 1, 9, tzinfo=UTC))
+    bulk = DagsterBulkLauncher(DagsterLauncher(dagster.url), 1)
+    bulk.check(flow)
+    bulk.start(request, [Slice(select=SOME, digest="d", partitions=1, left=1)])
+    (first,) = dagster.runs.values()
+    again = dagster.runs["again"] = {**first, "runId": "again"}
+    first["status"] = "CANCELED"
+    assert not bulk.is_over()
+    again["status"] = "SUCCESS"
+    assert bulk.is_over()
+
+
 def test_more_lanes_than_a_page_of_runs(dagster: Dagster, ledger: Ledger) -> None:
     """All slices under way are asked for, by whoever has started them and by whoever follows them."""
     dagster.status = "STARTED"

@@ -47,6 +47,7 @@ class DagsterBulkLauncher(BulkLauncher):
         self._dagster, self._named = dagster, job
         self._place: Place | None = None
         self._request: BulkRequest | None = None
+        self._batch_id = ""
         self._waiting: list[tuple[int, Slice]] = []
         #: The slices of runs under way; those of an earlier launch are not known.
         self._active: dict[str, tuple[int, Slice] | None] = {}
@@ -65,7 +66,11 @@ class DagsterBulkLauncher(BulkLauncher):
 
     def launcher_under_way(self, batch: BatchRecord) -> str | None:
         """Return who launched slices of the batch that are queued or running, and follow them."""
-        wanted = {**tagged("flowctx/batch_id", batch.batch_id), "statuses": LIVE}
+        self._batch_id = batch.batch_id
+        return self._follow()
+
+    def _follow(self) -> str | None:
+        wanted = {**tagged("flowctx/batch_id", self._batch_id), "statuses": LIVE}
         found = [run for run in self._dagster._all_runs(wanted) if tags_of(run).get(_LAUNCHER_TAG)]
         self._active = {run["runId"]: None for run in found}
         return tags_of(found[0])[_LAUNCHER_TAG] if found else None
@@ -77,6 +82,7 @@ class DagsterBulkLauncher(BulkLauncher):
             EngineError: Dagster does not take one.
         """
         self._request, self._waiting, self._active = request, list(enumerate(slices)), {}
+        self._batch_id = request.batch_id
         self._failed = 0  # what slices before these have not got through is in these
         self._fill()
 
@@ -92,7 +98,9 @@ class DagsterBulkLauncher(BulkLauncher):
             for run_id in [one for one in self._active if found.get(one, {}).get("status") not in LIVE]:
                 self._take_end(self._active.pop(run_id), found.get(run_id, {}))
         self._fill()
-        return not self._active and not self._waiting
+        if self._active or self._waiting:
+            return False
+        return self._follow() is None  # somebody may have re-executed one of them
 
     def failure(self) -> str | None:
         """Return how many slices did not get through."""
