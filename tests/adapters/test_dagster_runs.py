@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -9,7 +10,9 @@ import pytest
 
 from adapters.engine_servers import Dagster
 from flowctx import Backfill, Daily, PartitionScheme, Workflow
+from flowctx.backfill import dagster as dagster_launcher
 from flowctx.backfill.dagster import DagsterLauncher
+from flowctx.backfill.polling import PAGE
 from flowctx.core.batches.records import BatchRecord, PartitionState
 from flowctx.dagster import partitions_def
 from flowctx.dagster.partitions import to_dagster_key
@@ -119,6 +122,27 @@ def test_a_range_is_canceled_with_all_its_partitions(dagster: Dagster) -> None:
     stopped = list(launcher.cancel(batch_of(DAYS), under_way))
     assert [run.partition for run in stopped] == [f"date=2012-01-0{day}" for day in (5, 6, 9)]
     assert {run.state for run in stopped} == {PartitionState.CANCELED}
+
+
+def test_what_is_being_canceled_is_under_way(dagster: Dagster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its step may be at something for minutes: it has not stopped, and a launch follows it and begins no other."""
+    known(dagster, "CANCELING", {"dagster/partition": "2012-01-05"})
+    launcher = DagsterLauncher(dagster.url)
+    (run,) = launcher.find(batch_of(DAYS), DAYS)
+    assert run.state is PartitionState.RUNNING
+    monkeypatch.setattr(dagster_launcher, "_STOP_SECONDS", 0.1)
+    assert list(launcher.cancel(batch_of(DAYS), [run])) == []
+
+
+def test_what_does_not_stop_is_in_the_way_of_no_other(dagster: Dagster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many runs are at a step, the others are asked to stop, too."""
+    known(dagster, "CANCELED", {"dagster/partition": "2012-01-05"})
+    (run,) = DagsterLauncher(dagster.url).find(batch_of(DAYS), DAYS)
+    for number in range(PAGE):
+        dagster.runs[f"a{number}"] = dagster.runs["run"] | {"runId": f"a{number}", "status": "CANCELING"}
+    runs = [replace(run, run_id=run_id, state=PartitionState.RUNNING) for run_id in dagster.runs]
+    monkeypatch.setattr(dagster_launcher, "_STOP_SECONDS", 0.1)
+    assert [one.run_id for one in DagsterLauncher(dagster.url).cancel(batch_of(DAYS), runs)] == ["run"]
 
 
 @pytest.mark.parametrize(

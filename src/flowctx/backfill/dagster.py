@@ -47,7 +47,7 @@ _STATES = {
     "CANCELED": PartitionState.CANCELED,
     "STARTING": PartitionState.RUNNING,
     "STARTED": PartitionState.RUNNING,
-    "CANCELING": PartitionState.CANCELED,
+    "CANCELING": PartitionState.RUNNING,
 }
 LIVE = ["QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED", "CANCELING"]
 
@@ -298,24 +298,29 @@ class DagsterLauncher(PollingLauncher):
                     yield from (replace(state, partition=text) for text in texts)
 
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
-        """Terminate runs, and yield those that are over; one that is just starting has to be asked again."""
+        """Terminate runs, and yield those that are over; one that is just starting, or is at a step, is asked again."""
         left: dict[str, list[PartitionRun]] = defaultdict(list)  # a run may be of a range of partitions
         for run in runs:
             left[run.run_id].append(run)
         end = time.monotonic() + _STOP_SECONDS
         while left and time.monotonic() < end:
-            ids = sorted(left)[:PAGE]
-            self._ask(graphql.STOP, ids=ids)
-            found = {found_run["runId"]: found_run for found_run in self._runs({"runIds": ids}, len(ids))}
-            for run_id in ids:
-                found_run = found.get(run_id)
-                state = self._stopped(left[run_id][0], found_run)
-                if found_run is not None and (retry := retry_of(found_run)) is not None:
-                    left[retry] += [replace(run, run_id=retry, attempt=run.attempt + 1) for run in left.pop(run_id)]
-                elif state.state.ended:
-                    state = replace(state, ended_at=state.ended_at or datetime.now(UTC))
-                    yield from (replace(state, partition=run.partition) for run in left.pop(run_id))
+            waiting = sorted(left)
+            for start in range(0, len(waiting), PAGE):
+                yield from self._terminated(waiting[start : start + PAGE], left)
             time.sleep(POLL_SECONDS if left else 0)
+
+    def _terminated(self, ids: Sequence[str], left: dict[str, list[PartitionRun]]) -> Iterator[PartitionRun]:
+        """Have runs terminated, and take those that are over from what is left."""
+        self._ask(graphql.STOP, ids=ids)
+        found = {found_run["runId"]: found_run for found_run in self._runs({"runIds": ids}, len(ids))}
+        for run_id in ids:
+            found_run = found.get(run_id)
+            state = self._stopped(left[run_id][0], found_run)
+            if found_run is not None and (retry := retry_of(found_run)) is not None:
+                left[retry] += [replace(run, run_id=retry, attempt=run.attempt + 1) for run in left.pop(run_id)]
+            elif state.state.ended:
+                state = replace(state, ended_at=state.ended_at or datetime.now(UTC))
+                yield from (replace(state, partition=run.partition) for run in left.pop(run_id))
 
     def _stopped(self, run: PartitionRun, found: Mapping[str, Any] | None) -> PartitionRun:
         """Return how a run stands that is to stop; one that is not there any more was deleted."""
