@@ -286,28 +286,6 @@ def test_a_success_of_a_part_is_none_of_all(
     assert {run.state for run in DagsterLauncher(dagster.url).find(batch, flow)} == {state}
 
 
-@pytest.mark.parametrize(
-    ("chosen", "state"), [(None, PartitionState.OK), ([{"path": ["filled", "check"]}], PartitionState.PARTIAL)]
-)
-def test_assets_that_failed_are_no_part_of_what_was_chosen(
-    dagster: Dagster, ledger: Ledger, chosen: Any, state: PartitionState
-) -> None:
-    """Re-executed from their failure, they make whole what the first run began: all, or the part that it was of."""
-    dagster.status = "FAILURE"
-    fill(dagster, open_ledger("memory://"))
-    for run_id, run in list(dagster.runs.items()):
-        run["assetSelection"] = chosen
-        again = {"dagster/is_asset_resume_retry": "true", "dagster/parent_run_id": run_id}
-        tags = [*run["tags"], *({"key": key, "value": value} for key, value in again.items())]
-        made = {"runId": f"{run_id}-again", "status": "SUCCESS", "assetSelection": [{"path": ["filled", "check"]}]}
-        dagster.runs[f"{run_id}-again"] = {**run, **made, "tags": tags}
-    batch = Backfill(flow, SOME, "b", ledger=ledger).record()
-    found = {run.run_id: run.state for run in DagsterLauncher(dagster.url).find(batch, flow)}
-    assert {run_id: how for run_id, how in found.items() if run_id.endswith("again")} == {
-        f"run-{n}-again": state for n in range(3)
-    }
-
-
 def test_what_a_check_ran_is_no_run_of_the_batch(dagster: Dagster, ledger: Ledger) -> None:
     """A run of a check alone says nothing of its partition."""
     fill(dagster, open_ledger("memory://"))

@@ -145,6 +145,38 @@ def test_what_does_not_stop_is_in_the_way_of_no_other(dagster: Dagster, monkeypa
     assert [one.run_id for one in DagsterLauncher(dagster.url).cancel(batch_of(DAYS), runs)] == ["run"]
 
 
+#: Each kind of a retry: its tag, and where a run says which steps it is of.
+RETRIES = {
+    "is_resume_retry": ("stepKeysToExecute", ["filled__raw"], ["filled__load__raw"]),
+    "is_asset_resume_retry": ("assetSelection", [{"path": ["filled", "raw"]}], [{"path": ["filled", "load__raw"]}]),
+}
+
+
+@pytest.mark.parametrize("part", [False, True])
+@pytest.mark.parametrize("retry", RETRIES)
+def test_a_retry_is_of_what_the_first_run_was_of(dagster: Dagster, retry: str, part: bool) -> None:
+    """Of all, or of the part that somebody chose; and what that had made before counts, though the rest is skipped."""
+    field, first, rest = RETRIES[retry]
+    key = {"dagster/partition": "2012-01-05"}
+    common = {"jobName": "filled_job", "assetSelection": None}
+    known(dagster, "FAILURE", key, **{**common, field: rest if part else first + rest})
+    dagster.runs["first"] = dagster.runs.pop("run") | {"runId": "first"}
+    made = {"parentRunId": "first", "stats": {"__typename": "RunStatsSnapshot", "materializations": 0}}
+    known(dagster, "SUCCESS", {**key, f"dagster/{retry}": "true"}, **{**common, field: rest, **made})
+    run, _ = DagsterLauncher(dagster.url).find(batch_of(DAYS), DAYS)
+    assert (run.run_id, run.state) == ("run", PartitionState.PARTIAL if part else PartitionState.OK)
+
+
+@pytest.mark.parametrize(("labels", "state"), [(["flowctx/skipped"], "skipped"), (["path"], "ok")])
+def test_an_output_that_stands_for_a_skip_is_none(dagster: Dagster, labels: list[str], state: str) -> None:
+    """Dagster has one where steps after it run all the same: a run in which all were skipped is skipped."""
+    entries = [{"__typename": "BoolMetadataEntry", "label": label} for label in labels]
+    dagster.events = [{"__typename": "ExecutionStepOutputEvent", "metadataEntries": entries}]
+    nothing = {"__typename": "RunStatsSnapshot", "materializations": 0}
+    known(dagster, "SUCCESS", {"dagster/partition": "2012-01-05"}, stats=nothing)
+    assert [run.state for run in DagsterLauncher(dagster.url).find(batch_of(DAYS), DAYS)] == [state]
+
+
 @pytest.mark.parametrize(
     ("key", "step"),
     [

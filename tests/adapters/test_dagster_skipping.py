@@ -79,3 +79,15 @@ def test_a_step_that_runs_after_all_makes_its_own_output(tmp_path):
     assert bench.outputs.output("flow/tell", "2012-10-15") == {"told": True}
     with pytest.raises(ArtifactError, match="flow/last was skipped: closed"):
         bench.outputs.output("flow/last", "2012-10-15")
+
+
+@pytest.mark.parametrize("span", [None, ("2012-10-15", "2012-10-16")])
+def test_an_output_that_stands_for_a_skip_says_so(tmp_path, span):
+    """Dagster has it for the step that runs after a skip: whoever looks at the run takes it for none."""
+    flow = flow_of({"2012-10-15", "2012-10-16"})
+    flow.step("tell", run_if="not_failed")(lambda ctx: {"told": True})
+    bench = Bench(flow, tmp_path, backfill_policy=dg.BackfillPolicy.single_run())
+    done = bench.run(span=span) if span else bench.run("2012-10-15")
+    events = bench.events(done, dg.DagsterEventType.STEP_OUTPUT)
+    marks = {event.step_key: "flowctx/skipped" in event.step_output_data.metadata for event in events}
+    assert marks == {"flow__load": True, "flow__double": True, "flow__last": True, "flow__tell": False}

@@ -17,11 +17,12 @@ from flowctx.backfill.again import going_on
 from flowctx.backfill.dagster_retries import is_retry_awaited, is_to_be_retried, is_undecided, retry_of
 from flowctx.backfill.dagster_runs import (
     LONGEST,
-    failed_assets_of,
+    has_output,
     is_of,
     is_part,
     one_line,
     partitions_of,
+    retried_by,
     step_of,
     time_of,
 )
@@ -356,15 +357,15 @@ class DagsterLauncher(PollingLauncher):
 
     def _state_of_success(self, run: Mapping[str, Any]) -> PartitionState:
         """Return what a run did that Dagster calls a success: it may have been of a part, or skipped every step."""
-        chosen = run
-        while (before := failed_assets_of(chosen)) and (found := self._runs({"runIds": [before]}, 1)):
-            chosen = found[0]
-        if self._flow is not None and is_part(chosen, self._flow):
+        runs = [run]
+        while (before := retried_by(runs[-1])) and (found := self._runs({"runIds": [before]}, 1)):
+            runs += found
+        if self._flow is not None and is_part(runs[-1], self._flow):
             return PartitionState.PARTIAL
-        if (run["stats"] or {}).get("materializations"):
+        if any((one["stats"] or {}).get("materializations") for one in runs):
             return PartitionState.OK
-        made = (event["__typename"] == "ExecutionStepOutputEvent" for event in self._events(run["runId"]))
-        return PartitionState.OK if any(made) else PartitionState.SKIPPED
+        made = any(has_output(event) for one in runs for event in self._events(one["runId"]))
+        return PartitionState.OK if made else PartitionState.SKIPPED
 
     def _failure(self, run_id: str) -> tuple[str | None, str]:
         last = None

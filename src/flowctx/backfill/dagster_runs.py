@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from flowctx.backfill.dagster_retries import tags_of
+from flowctx.core.durability.run_ledgers import SKIP_MARK
 from flowctx.core.errors import UnknownPartition
 from flowctx.core.masking import mask_text
 from flowctx.core.partitions.dagster_keys import fold, parse_dagster_key, static_dimensions, static_values
 from flowctx.core.partitions.key import PartitionKey, escape_value
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.run_request import TAG_PREFIX
 
 #: So much is told of what Dagster says.
 LONGEST: Final = 500
@@ -64,10 +66,18 @@ def is_part(run: Mapping[str, Any], workflow: Workflow) -> bool:
     return bool(chosen) and not workflow.steps.keys() <= chosen
 
 
-def failed_assets_of(run: Mapping[str, Any]) -> str | None:
-    """Return the id of the run of which one does the assets again that failed, if it does: nobody has chosen those."""
+def retried_by(run: Mapping[str, Any]) -> str | None:
+    """Return the id of the run that one goes on with from its failure, if it does: nobody has chosen its steps."""
     tags = tags_of(run)
-    return tags.get("dagster/parent_run_id") if tags.get("dagster/is_asset_resume_retry") == "true" else None
+    retries = any(tags.get(f"dagster/{kind}") == "true" for kind in ("is_resume_retry", "is_asset_resume_retry"))
+    return run["parentRunId"] if retries else None
+
+
+def has_output(event: Mapping[str, Any]) -> bool:
+    """Return whether an event tells of an output, and not of a skip for which steps after it run all the same."""
+    if event["__typename"] != "ExecutionStepOutputEvent":
+        return False
+    return all(entry["label"] != f"{TAG_PREFIX}{SKIP_MARK}" for entry in event["metadataEntries"])
 
 
 def step_of(key: str, workflow: Workflow | None) -> str:

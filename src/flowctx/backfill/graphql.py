@@ -32,7 +32,7 @@ RUNS = """
 query ($filter: RunsFilter, $limit: Int, $cursor: String) {
   runsOrError(filter: $filter, limit: $limit, cursor: $cursor) { __typename
     ... on Runs { results {
-      runId status jobName startTime endTime updateTime assetSelection { path } assetCheckSelection { name }
+      runId parentRunId status jobName startTime endTime updateTime assetSelection { path } assetCheckSelection { name }
       stepKeysToExecute tags { key value }
       stats { ... on RunStatsSnapshot { materializations } } } }
     ... on Error { message } } }
@@ -41,7 +41,7 @@ query ($filter: RunsFilter, $limit: Int, $cursor: String) {
 EVENTS = """
 query ($id: ID!, $cursor: String) { runOrError(runId: $id) { __typename
   ... on Run { eventConnection(afterCursor: $cursor, limit: 1000) { cursor hasMore events { __typename
-    ... on ExecutionStepOutputEvent { stepKey }
+    ... on ExecutionStepOutputEvent { metadataEntries { label } }
     ... on ExecutionStepFailureEvent { stepKey error { message } failureMetadata { description } }
     ... on RunFailureEvent { message } } } } } }
 """

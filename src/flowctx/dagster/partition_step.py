@@ -14,7 +14,7 @@ from flowctx.core.durability.endings import end_run
 from flowctx.core.durability.recorded import recorded_envelope
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunStatus
-from flowctx.core.durability.run_ledgers import LEDGER_MARK
+from flowctx.core.durability.run_ledgers import LEDGER_MARK, SKIP_MARK
 from flowctx.core.durability.step_attempt import AttemptResult, StepAttempt, StepInput
 from flowctx.core.errors import ArtifactError, LedgerError
 from flowctx.core.execution.envelope import Envelope, load_output
@@ -83,7 +83,8 @@ class PartitionStep:
         if result.status is not StepStatus.OK:
             self.tell_no_output(result)
             if self.leads_on(result):
-                yield dg.Output(Written(count=0), self.body.output_name, metadata=no_asset_events(self.body))
+                metadata = no_asset_events(self.body) | skip_mark(result.status is StepStatus.SKIPPED)
+                yield dg.Output(Written(count=0), self.body.output_name, metadata=metadata)
             return
         yield dg.Output(self.stored_output(made.envelope), self.body.output_name, metadata=self.metadata(result))
 
@@ -353,3 +354,8 @@ def name_run(op: dg.OpExecutionContext, ctx: WorkflowContext) -> None:
 def no_asset_events(body: StepBody) -> dict[str, Any]:
     """Return the metadata of an output of which Dagster is to call nothing materialised."""
     return {} if body.asset_key is None else {NO_ASSET_EVENTS: True}
+
+
+def skip_mark(skipped: bool) -> dict[str, Any]:
+    """Return the metadata of an output that stands for a skip, if it does: steps after it may run all the same."""
+    return {f"{_OURS}{SKIP_MARK}": True} if skipped else {}

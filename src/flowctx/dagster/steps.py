@@ -14,7 +14,7 @@ from flowctx.dagster.checks import CheckEvent, range_checks
 from flowctx.dagster.engine_contexts import run_facts
 from flowctx.dagster.outputs import Written
 from flowctx.dagster.params import params_key, params_of
-from flowctx.dagster.partition_step import Event, PartitionStep, name_run, no_asset_events
+from flowctx.dagster.partition_step import Event, PartitionStep, name_run, no_asset_events, skip_mark
 from flowctx.dagster.run_facts import RunFacts
 from flowctx.dagster.step_body import StepBody
 
@@ -65,12 +65,15 @@ class _Ended:
     checks: list[CheckEvent] = field(default_factory=list)
     #: Whether steps after this one may run although a partition has no output.
     leads_on: bool = False
+    #: Whether all were skipped.
+    skipped: bool = True
 
     def run(self, attempt: PartitionStep) -> None:
         """Run the step for a partition, with its own attempts."""
         outcome = attempt.to_the_end().outcome
         result = outcome.result
         self.checks += attempt.checks(result)
+        self.skipped = self.skipped and result.status is StepStatus.SKIPPED
         if result.status is StepStatus.FAILED:
             self.failures.append((attempt, attempt.failure(outcome)))
             return
@@ -101,7 +104,8 @@ def _range_events(attempts: list[PartitionStep]) -> Iterator[Event]:
         for attempt, metadata in done:
             yield from attempt.done(metadata)
     if done or ended.leads_on:
-        yield dg.Output(Written(count=len(done)), body.output_name, metadata=output_metadata)
+        metadata = output_metadata | skip_mark(ended.skipped)
+        yield dg.Output(Written(count=len(done)), body.output_name, metadata=metadata)
 
 
 def _end(attempts: list[PartitionStep], failures: list[tuple[PartitionStep, dg.Failure]]) -> None:

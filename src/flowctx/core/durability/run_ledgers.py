@@ -20,6 +20,8 @@ logger = logging.getLogger("flowctx")
 
 #: What a step that has ended says of itself on its engine where a ledger is named: what that has not is missing.
 LEDGER_MARK: Final = "ledger"
+#: What a step says of itself that was skipped, where its engine takes that for an output.
+SKIP_MARK: Final = "skipped"
 
 _T = TypeVar("_T")
 
