@@ -8,8 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from flowctx import PartitionScheme, StepResult, VersionChoice, Workflow, diff, outputs, run, stale
-from flowctx.core.durability.records import RunStatus, VersionRead
+from flowctx import PartitionScheme, StepResult, StepStatus, VersionChoice, Workflow, diff, outputs, run, stale
+from flowctx.core.data.plain import freeze
+from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord, VersionRead
+from flowctx.core.workflow.run_context import begin
 from flowctx.ledger import open_ledger
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import FakeClock
@@ -240,6 +242,35 @@ def test_what_is_older_is_not_called_a_new_capture(restated):
         "source date=2012-10-01: what 2012-10-01|second held is there no more, and 2012-10-01|first, which is older, "
         "is current"
     )
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+def test_what_is_as_it_was_is_not_stale_where_something_older_is_current(restated, claimed):
+    """Neither while a later step of it is made anew, nor of a run of some steps, which claims no capture."""
+    ledger, reader, make = restated
+    make("first", v=1.0)
+    if claimed:
+        make("second", v=2.0)
+    else:
+        source = reader["copy"].inputs["read"].workflow
+        key = source.partition_key("2012-10-01")
+        ctx = begin("source", run_id="p", scheme=source.partitions, partition=key, batch_id="second")
+        part = ledger.begin(RunRecord(workflow="source", context=ctx, steps=tuple(source.steps), selected=("value",)))
+        value = {"status": StepStatus.OK, "output": freeze({"v": 2.0}), "started_at": ledger.now()}
+        ledger.record(part, [StepRecord(step="value", **value)])
+        ledger.finish(part, RunStatus.PARTIAL)
+    made = run(reader, partition="2012-10-01", batch_id="second", ledger=ledger)
+    assert made.context.get_output("copy", "v") == 2.0
+    if claimed:
+        assert make("second", v=2.0, bad=True).status == "failed"
+    assert stale(reader, ledger=ledger) == []
+    if not claimed:
+        ledger.record(part, [StepRecord(step="value", **value | {"output": freeze({"v": 3.0})})])
+        [found] = stale(reader, ledger=ledger)
+        assert "what 2012-10-01|second held is there no more, and 2012-10-01|first, which is older" in found.reason
+    make("third", v=4.0)
+    [found] = stale(reader, ledger=ledger)
+    assert "was captured again by 2012-10-01|third after 2012-10-01|second" in found.reason
 
 
 class Counting(MemoryLedger):

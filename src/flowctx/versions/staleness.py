@@ -6,13 +6,13 @@ import itertools
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import NamedTuple
 
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.reading import known_time
-from flowctx.core.durability.records import StepRecord, VersionRead
+from flowctx.core.durability.records import RunRecord, StepRecord, VersionRead
 from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.durability.versions import Version, comes_after
 from flowctx.core.execution.envelope import Envelope
@@ -220,6 +220,7 @@ class _Graph:
         self._versions: dict[Made, list[Version]] = {}
         #: What runs have recorded that have claimed no capture, by the run's key and the step.
         self._unclaimed: dict[tuple[str, str], tuple[StepStatus, str]] = {}
+        self._unclaimed_runs: dict[str, RunRecord] = {}
         self._same: dict[tuple[str, str, str], bool] = {}
 
     def explore(self, current: dict[Made, str], *, every: bool) -> dict[str, list[StepRecord]]:
@@ -275,12 +276,13 @@ class _Graph:
         source = _made(read)
         self._readers.setdefault(source, []).append((reader, read))
         now = _CURRENT.version(self._versions[source])
-        held = now is None and self._is_held(read)
+        gone = now is None or self._is_older(now, read)
+        held = gone and self._is_held(read)
         if not held and (now is None or self._differs(read, now)):
-            behind.append(_Behind(reader, read, now, now is None or self._is_older(now, read)))
+            behind.append(_Behind(reader, read, now, gone))
         elif source in self.stale:
             behind.append(_Behind(reader, read))
-        return now.run_key if now is not None else read.run_key if held else None
+        return read.run_key if held else now.run_key if now is not None else None
 
     def _mark(self, behind: Sequence[_Behind], found: deque[Made]) -> None:
         """Mark readers as stale, but for those whose runs were to read what was known at a time."""
@@ -315,14 +317,11 @@ class _Graph:
 
     def _look_up_unclaimed(self, reads: Iterable[VersionRead]) -> None:
         """Find what was made in runs of some steps, before any capture was claimed."""
-        wanted = [
-            read
-            for read in reads
-            if _CURRENT.version(self._versions[_made(read)]) is None and self._version_of(read) is None
-        ]
+        wanted = [read for read in reads if self._version_of(read) is None]
         if wanted:
             steps, run_keys = {read.step for read in wanted}, {read.run_key for read in wanted}
             self._unclaimed |= self.ledger.digests_of(steps, run_keys)
+            self._unclaimed_runs |= self.ledger.runs_of(run_keys)
 
     # -- content --------------------------------------------------------------------------------------------------
 
@@ -343,7 +342,7 @@ class _Graph:
         return not self._same[pair]
 
     def _is_held(self, read: VersionRead) -> bool:
-        """Whether the step that was read is as it was, although nothing of its partition is complete now."""
+        """Whether the step that was read is as it was, although what it is of is not complete now."""
         version = self._version_of(read)
         if version is not None:
             return (None if version.is_hole else version.digest) == read.digest
@@ -351,9 +350,14 @@ class _Graph:
         return (digest if status is StepStatus.OK else None) == read.digest
 
     def _is_older(self, now: Version, read: VersionRead) -> bool:
-        """Whether what is current is older than what was read, of which nothing is complete any more."""
+        """Whether what is current is older than what was read, which is not complete, or not any more."""
         version = self._version_of(read)
-        return version is not None and not version.ended_well and comes_after(version, now)
+        if version is not None:
+            return not version.ended_well and comes_after(version, now)
+        run = self._unclaimed_runs.get(read.run_key)
+        since = run.begun_at if run is not None else None
+        done = datetime.fromisoformat(now.completed_at) if now.completed_at is not None else None
+        return since is not None and done is not None and done < since
 
     def _version_of(self, read: VersionRead) -> Version | None:
         """Return how the capture stands that was read."""
