@@ -344,3 +344,16 @@ def test_runs_are_found_by_what_fewest_of_them_share(sqlite_url, also, index):
     assert "USING INDEX " + index + " " in plan[0]
     assert not any("TEMP B-TREE FOR ORDER BY" in line for line in plan)
     ledger.close()
+
+
+def test_what_was_pruned_before_what_is_left_is_not_read_when_a_run_begins(sqlite_url):
+    """Of a subject that has many versions, only those after its last one are, and the one that is made anew."""
+    ledger = SqlLedger(sqlite_url)
+    with statements(ledger) as found:
+        ledger.begin(a_run())
+    plans = [plan for plan in plans_of(ledger, found) if "pruned" in plan]
+    assert [plan.split(" INDEX ")[-1] for plan in plans] == [
+        "sqlite_autoindex_flowctx_pruned_capture_1 (subject=? AND revision>?)",
+        "ix_flowctx_pruned_capture_id (capture_id=?)",
+    ]
+    ledger.close()

@@ -28,7 +28,8 @@ def decide_claim(
         key: The capture that is asked for.
         rivals: All captures of the subject.
         pruned: The revisions of those that were pruned, by their ids: none is given to another capture, and a capture
-            that is made anew has its own again, and is no newer than it was.
+            that is made anew has its own again, and is no newer than it was. Those before a rival's need not be there,
+            but for its own.
         holder: Who asks for it.
         now: The time now.
         lease: For how long it is asked for.

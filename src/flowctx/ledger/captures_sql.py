@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -67,7 +67,7 @@ class SqlCaptures:
         found = execute(at, find_rivals_of(1), numbered([key.idempotency_key])).mappings()
         rivals = [capture_record(row) for row in found]
         # After the captures: what is pruned in between is among those, too.
-        pruned = pruned_revisions(at, [key.idempotency_key]).get(key.idempotency_key, {})
+        pruned = pruned_revisions(at, [key], rivals).get(key.idempotency_key, {})
         granted = decide_claim(
             key,
             rivals,
@@ -205,10 +205,25 @@ class SqlCaptures:
         return int(count)
 
 
-def pruned_revisions(at: Connection, subjects: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Return the revisions that were pruned of those of some subjects of which one was, by the id of their capture."""
+def pruned_revisions(
+    at: Connection, wanted: Sequence[CaptureKey], rivals: Iterable[Capture]
+) -> dict[str, dict[str, int]]:
+    """Return the revisions, by subject and capture id, of captures that were pruned and may matter to a claim.
+
+    Those are the ones that are wanted, and of their subjects the ones after the last that is there: there are few.
+
+    Args:
+        at: The connection, in a transaction.
+        wanted: The captures that are claimed.
+        rivals: All captures of their subjects.
+    """
+    last = {key.idempotency_key: 0 for key in wanted}
+    for rival in rivals:
+        last[rival.key.idempotency_key] = max(last[rival.key.idempotency_key], rival.revision)
+    subjects, captured = [key.idempotency_key for key in wanted], [key.capture_id for key in wanted]
+    asked = {**numbered(subjects), **numbered(captured, "c"), "after": min(last.values(), default=0)}
     found: dict[str, dict[str, int]] = {}
-    for subject, capture_id, revision in execute(at, find_pruned_of(len(subjects)), numbered(subjects)):
+    for subject, capture_id, revision in sorted(execute(at, find_pruned_of(len(wanted)), asked)):
         found.setdefault(subject, {})[capture_id] = int(revision)
     return found
 

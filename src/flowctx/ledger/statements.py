@@ -21,6 +21,7 @@ from sqlalchemy import (
     select,
     true,
     tuple_,
+    union_all,
     update,
 )
 from sqlalchemy.engine import Connection
@@ -151,19 +152,20 @@ def find_rivals_of(count: int) -> Any:
 
 @functools.cache
 def find_pruned_of(count: int) -> Any:
-    """Return the query for the revisions that were pruned of so many :func:`numbered` subjects, the last one last."""
-    columns = (pruned_captures.c.subject, pruned_captures.c.capture_id, pruned_captures.c.revision)
-    of_them = pruned_captures.c.subject.in_(_numbers(count))
-    return select(*columns).where(of_them).order_by(pruned_captures.c.subject, pruned_captures.c.revision)
+    """Return the query for what was pruned of so many :func:`numbered` subjects ``after`` a revision, and captures."""
+    pruned = pruned_captures.c
+    later = and_(pruned.subject.in_(_numbers(count)), pruned.revision > bindparam("after"))
+    named = pruned.capture_id.in_(_numbers(count, "c"))
+    return union_all(*(select(pruned.subject, pruned.capture_id, pruned.revision).where(w) for w in (later, named)))
 
 
-def numbered(values: Sequence[str]) -> dict[str, str]:
+def numbered(values: Sequence[str], letter: str = "n") -> dict[str, str]:
     """Return values by the names that they have in a statement that takes many."""
-    return {f"n{number}": value for number, value in enumerate(values)}
+    return {f"{letter}{number}": value for number, value in enumerate(values)}
 
 
-def _numbers(count: int) -> list[Any]:
-    return [bindparam(f"n{number}", type_=Text) for number in range(count)]
+def _numbers(count: int, letter: str = "n") -> list[Any]:
+    return [bindparam(f"{letter}{number}", type_=Text) for number in range(count)]
 
 
 @functools.cache

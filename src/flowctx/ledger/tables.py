@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import TextClause
 metadata = MetaData()
 
 #: The revision of the schema that this flowctx writes: the newest of ``migrations/versions``.
-REVISION = "0017"
+REVISION = "0018"
 
 #: Where alembic keeps the revision of the schema that a database has.
 VERSION_TABLE = "flowctx_schema"
@@ -130,6 +130,7 @@ pruned_captures = Table(
     Column("completed_at", Text, nullable=False),
     Index("ix_flowctx_pruned_capture_workflow", "workflow", "partition"),
     Index("ix_flowctx_pruned_capture_batch", "batch_id", "partition", "workflow"),
+    Index("ix_flowctx_pruned_capture_id", "capture_id"),
 )
 
 facts = Table(

@@ -7,6 +7,7 @@ caller does the writes one by one.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -91,7 +92,8 @@ class Together:
         rivals: dict[str, list[Capture]] = defaultdict(list)
         for row in execute(at, find_rivals_of(len(subjects)), numbered(subjects)).mappings():
             rivals[row["subject"]].append(capture_record(row))
-        pruned = pruned_revisions(at, subjects)
+        claimed = [wanted.run.capture for wanted in self.begins if wanted.run.capture]
+        pruned = pruned_revisions(at, claimed, itertools.chain.from_iterable(rivals.values())) if claimed else {}
         granted = [
             _granted(wanted, rivals[subject], pruned.get(subject, {}), now)
             for wanted, subject in zip(self.begins, subjects, strict=True)
