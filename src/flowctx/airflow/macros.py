@@ -7,7 +7,7 @@ from typing import Any
 
 from flowctx.airflow.context import workflow_context
 from flowctx.core.errors import ContextError
-from flowctx.core.suggestions import nearest
+from flowctx.core.suggestions import did_you_mean
 from flowctx.core.workflow.context import WorkflowContext
 
 
@@ -21,9 +21,7 @@ def context_value(name: str) -> Any:
         raise AttributeError(name)
     names = [field.name for field in fields(WorkflowContext)]
     if name not in names and not hasattr(WorkflowContext, name):
-        near = nearest(name, names)
-        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}"
-        raise ContextError(f"macros.flowctx.{name}: a context has no {name!r}; {hint}")
+        raise ContextError(f"macros.flowctx.{name}: a context has no {name!r}; {did_you_mean(name, names)}")
     return getattr(workflow_context(), name)
 
 

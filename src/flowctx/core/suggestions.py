@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 #: How alike two names are of which one is taken for a slip of the other.
@@ -19,6 +19,19 @@ def nearest(word: str, known: Iterable[str], n: int = 1, *, cutoff: float = 0.6)
     import difflib  # only mistakes need it, and importing flowctx must be cheap
 
     return difflib.get_close_matches(word, list(known), n=n, cutoff=cutoff)
+
+
+def did_you_mean(word: str, known: Collection[str], otherwise: str | None = None) -> str:
+    """Return the question whether one of the known words was meant, or else the remedy: by default what there is.
+
+    Example:
+        >>> did_you_mean("APPL", ["AAPL", "IBM"])
+        "did you mean 'AAPL'?"
+        >>> did_you_mean("ESTR", ["AAPL", "IBM"])
+        'it has AAPL, IBM'
+    """
+    near = nearest(word, known)
+    return f"did you mean {near[0]!r}?" if near else otherwise or f"it has {', '.join(known)}"
 
 
 def a_kind(value: object) -> str:

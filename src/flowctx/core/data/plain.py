@@ -30,7 +30,7 @@ from flowctx.core.data.files import File
 from flowctx.core.data.numbers import plain_numpy
 from flowctx.core.data.tables import Table, speaks_arrow, take_table
 from flowctx.core.errors import MissingKey, PlainDataError, ReadOnlyError
-from flowctx.core.suggestions import a_kind, nearest, with_article
+from flowctx.core.suggestions import a_kind, did_you_mean, with_article
 
 #: Nesting deeper than this is taken for a structure that contains itself.
 MAX_DEPTH = 100
@@ -113,8 +113,7 @@ class FrozenDict(dict[str, Any]):
     clear = pop = popitem = setdefault = update = _refuse_change
 
     def __missing__(self, key: object) -> Any:
-        near = nearest(str(key), self)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(self)}" if self else "it is empty"
+        hint = did_you_mean(str(key), self, f"there are {', '.join(self)}" if self else "it is empty")
         raise MissingKey(f"no {key!r} here; {hint}")
 
     def plus(self, key: str, value: Any) -> FrozenDict:

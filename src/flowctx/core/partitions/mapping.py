@@ -19,7 +19,7 @@ from flowctx.core.partitions.index_tree import POINT, Runs, Tree, blocks, tree_o
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
-from flowctx.core.suggestions import nearest
+from flowctx.core.suggestions import did_you_mean, nearest
 
 #: For each kind of window, the kinds in which it lies.
 _FINER: dict[type[Cadence], tuple[type[Cadence], ...]] = {
@@ -253,9 +253,7 @@ class PartitionMapping:
         for name, values in self.where.items():
             known = self.upstream.dimensions
             if name not in known:
-                near = nearest(name, known)
-                meant = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
-                raise PartitionError(f"where({name}=...) names no dimension of it: {meant}")
+                raise PartitionError(f"where({name}=...) names no dimension of it: {did_you_mean(name, known)}")
             if name == self.upstream.cadence_dimension:
                 raise PartitionError(f"where({name}=...) is about its dates; narrow them with .previous(n)")
             for value in values:

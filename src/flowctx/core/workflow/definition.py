@@ -12,7 +12,7 @@ from flowctx.core.errors import ContextError, PartitionError, PlainDataError, Wo
 from flowctx.core.html_tables import table
 from flowctx.core.partitions.key import PartitionKey, key_of
 from flowctx.core.partitions.scheme import PartitionScheme
-from flowctx.core.suggestions import a_kind, nearest
+from flowctx.core.suggestions import a_kind, did_you_mean
 from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.drawing import mermaid
 from flowctx.core.workflow.inputs import Input, check_inputs, step_of
@@ -171,8 +171,7 @@ class Workflow:
         if isinstance(item, str):
             if item in self._steps:
                 return item
-            near = nearest(item, self._steps)
-            hint = f"did you mean {near[0]!r}?" if near else f"declare it above; there {_are(self._steps)}"
+            hint = did_you_mean(item, self._steps, f"declare it above; there {_are(self._steps)}")
             raise WorkflowError(f"step {name!r} comes after {item!r}, which is not declared above it; {hint}")
         found = step_of(self, item)
         if found is None:

@@ -10,7 +10,7 @@ from flowctx.core.errors import PartitionError, WorkflowError
 from flowctx.core.partitions.key import PartitionKey, dimension_value
 from flowctx.core.partitions.mapping import PartitionMapping
 from flowctx.core.partitions.scheme import PartitionScheme
-from flowctx.core.suggestions import nearest
+from flowctx.core.suggestions import did_you_mean
 
 
 class Reader(Protocol):
@@ -117,8 +117,7 @@ class Input:
         elif self.step in steps:
             return self.step
         shown = self.step if isinstance(self.step, str) else getattr(self.step, "__name__", repr(self.step))
-        near = nearest(shown, steps)
-        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(steps) or 'none'}"
+        hint = did_you_mean(shown, steps, f"it has {', '.join(steps) or 'none'}")
         raise WorkflowError(f"workflow {self.workflow.name!r} has no step {shown!r}; {hint}")
 
     def mapping(self, reader: PartitionScheme | None) -> PartitionMapping | None:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Collection
 from contextvars import ContextVar, Token
 
-from flowctx.core.suggestions import nearest
+from flowctx.core.suggestions import did_you_mean
 
 #: The steps of the workflow whose step runs now, where they are known.
 _STEPS: ContextVar[Collection[str]] = ContextVar("flowctx_steps", default=())
@@ -33,6 +33,5 @@ def warn_of_no_step(name: object) -> None:
     """Warn that there is no step of that name, where it is known which there are; of each line of code once."""
     steps = _STEPS.get()
     if steps and name not in steps:
-        near = nearest(str(name), steps)
-        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(steps)}"
+        hint = did_you_mean(str(name), steps)
         warnings.warn(f"get_output({name!r}): the workflow has no such step; {hint}", stacklevel=3)

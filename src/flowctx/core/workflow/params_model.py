@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 from flowctx.core.data.plain import freeze, thaw
 from flowctx.core.errors import ContextError
-from flowctx.core.suggestions import nearest
+from flowctx.core.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from msgspec import Struct  # importing it takes as long as the whole of flowctx
@@ -146,9 +146,7 @@ def _refuse_unknown(value: Any, made: Any, path: str) -> None:
     for name, one in value.items():
         where = f"{path}.{name}" if path else name
         if known and name not in known:
-            near = nearest(name, known)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
-            raise ValueError(f"{where} is no field of {type(made).__name__}; {hint}")
+            raise ValueError(f"{where} is no field of {type(made).__name__}; {did_you_mean(name, known)}")
         inner = made.get(name) if isinstance(made, dict) else getattr(made, known.get(name, ""), None)
         _refuse_unknown(one, inner, where)
 

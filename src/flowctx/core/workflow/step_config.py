@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from flowctx.core.data.secrets import without_secrets
 from flowctx.core.errors import ContextError
-from flowctx.core.suggestions import SLIP, nearest
+from flowctx.core.suggestions import SLIP, did_you_mean, nearest
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.parameters import Parameter
 
@@ -45,8 +45,7 @@ def _read(workflow: Workflow | None, step: str, values: Mapping[str, Any]) -> di
     if workflow is None or not workflow.steps:
         return dict(values)
     if step not in workflow.steps:
-        near = nearest(step, workflow.steps)
-        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(workflow.steps)}"
+        hint = did_you_mean(step, workflow.steps)
         raise ContextError(f"step_config names step {step!r}, which workflow {workflow.name!r} does not have; {hint}")
     own = workflow.steps[step].config
     return {name: _value(step, name, value, own) for name, value in values.items()}
