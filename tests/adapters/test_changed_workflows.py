@@ -98,6 +98,17 @@ def test_a_cleared_task_of_a_changed_workflow_is_refused(ledger, how):
         resume(failed.run_id, version(name, how), ledger=ledger)
 
 
+def test_a_complete_run_goes_on_from_the_step_that_was_cleared(ledger):
+    """It has nothing left to run but what somebody names: the error says that, too, and what it says works."""
+    calls = []
+    done = run_dag(workflow_dag(version("cleared_complete", "rewritten")))
+    flow = version("cleared_complete", "written_back", calls)
+    errors = go_on(workflow_dag(flow), done.run_id, clear=["s3"])
+    assert "--accept-changes and --from-step s3 to keep" in errors["s3"]
+    again = resume(done.run_id, flow, from_step="s3", accept_changes=True, ledger=ledger)
+    assert (again.status, calls) == ("ok", ["s3"])
+
+
 @pytest.mark.parametrize("how", CHANGES)
 def test_a_run_that_is_cleared_as_a_whole_is_one_of_the_new_workflow(ledger, how):
     """Nothing stays of what other code has done, so there is nothing to refuse."""

@@ -115,7 +115,13 @@ def _what(workflow: Workflow, run: RunRecord, texts: Iterable[str]) -> str:
 
 
 def refuse_changes_on_engine(
-    workflow: Workflow, run: RunRecord, changes: Collection[Change], again: Collection[str], redo: str
+    workflow: Workflow,
+    run: RunRecord,
+    changes: Collection[Change],
+    again: Collection[str],
+    redo: str,
+    *,
+    all_complete: bool = False,
 ) -> None:
     """Refuse a step of a run of an engine, of which a complete step is not what it was and is not to run again.
 
@@ -125,6 +131,7 @@ def refuse_changes_on_engine(
         changes: What has changed since.
         again: The steps that the engine runs again.
         redo: What people do for an engine to run a step again, such as ``clear``.
+        all_complete: Whether all steps of the run are recorded as complete: such a run goes on only from a step.
 
     Raises:
         WorkflowChanged: All changes, and the ways to go on.
@@ -136,8 +143,10 @@ def refuse_changes_on_engine(
     some = f"{' and '.join(same)} and all that follows, or " if len(same) == len(changes) else ""
     first = next((change.now for change in changes if change.now is not None), None)
     from_step = f"--from-step {first} to run it and what follows it again, or with " if first else ""
+    to_run = next((step for step in workflow.steps if step in again), None) if all_complete else None
+    also = f" and --from-step {to_run}" if to_run else ""
     raise WorkflowChanged(
         f"{_what(workflow, run, [change.text for change in changes])}\n"
         f"{redo} {some}the whole run; or let another run go on with it: flowctx resume {run.run_id} --on {run.engine}, "
-        f"with {from_step}--accept-changes to keep what the complete steps recorded"
+        f"with {from_step}--accept-changes{also} to keep what the complete steps recorded"
     )

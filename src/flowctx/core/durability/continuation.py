@@ -185,9 +185,11 @@ def check_unchanged(
     if not changes:
         return False
     again = set(rerun.steps()) if rerun is not None and rerun.run_id == before.run_id else set()
-    if again.issuperset(workflow.steps.keys() & _complete(records)):
+    complete = workflow.steps.keys() & _complete(records)
+    if again.issuperset(complete):
         return bool(again)
-    refuse_changes_on_engine(workflow, before, changes, again, redo)
+    all_complete = len(complete) == len(workflow.steps)
+    refuse_changes_on_engine(workflow, before, changes, again, redo, all_complete=all_complete)
     return False
 
 
