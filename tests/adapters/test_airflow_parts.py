@@ -342,6 +342,7 @@ def test_what_follows_a_cleared_step_does_not_count(ledger):
     change(dag, run_id, clear=["one"])
     assert (ledger.get_run(run_id).status, set(ledger.statuses(key))) == (RunStatus.PARTIAL, {"one", "beside"})
     assert [capture.state for capture in ledger.captures()] == [CaptureState.RELEASED]
+    assert "step 'two' is not recorded: it has not run, or not since a step before it" in ledger.get_run(run_id).error
     change(dag, run_id, clear=["two"])
     assert ledger.get_run(run_id).status is RunStatus.OK
     assert {record.step: record.output for record in ledger.steps(key)}["two"] == {"n": 100}

@@ -57,7 +57,11 @@ def test_a_run_whose_engine_was_content_is_partial(flow, ledger):
     ("status", "words"),
     [
         (RunStatus.FAILED, "killed; steps 'b' and 'c' had not ended, or were skipped"),
-        (RunStatus.OK, "steps 'b' and 'c' are not recorded: they have not run, were skipped, or the ledger was away"),
+        (
+            RunStatus.OK,
+            "steps 'b' and 'c' are not recorded: they have not run, or not since a step before them, were skipped, "
+            "or the ledger was away",
+        ),
     ],
 )
 def test_what_an_engine_skips_without_a_word_is_not_called_unfinished(flow, ledger, status, words):

@@ -78,11 +78,16 @@ def not_recorded_text(steps: Collection[str], *, skipped: bool = False) -> str |
 
     Example:
         >>> not_recorded_text(["two", "three"])
-        "steps 'two' and 'three' are not recorded: they have not run, or the ledger was away"
+        "steps 'two' and 'three' are not recorded: they have not run, or not since a step before them, or the ledger \
+was away; run them again"
     """
-    are, have, were = ("are", "they have", "were") if len(steps) > 1 else ("is", "it has", "was")
-    skips = f", {were} skipped," if skipped else ","
-    return f"{_named(steps)} {are} not recorded: {have} not run{skips} or the ledger was away" if steps else None
+    if not steps:
+        return None
+    are, have, were, them = ("are", "they have", "were", "them") if len(steps) > 1 else ("is", "it has", "was", "it")
+    skips = f"{were} skipped, " if skipped else ""
+    again = "" if skipped else f"; run {them} again"
+    why = f"{have} not run, or not since a step before {them}, {skips}or the ledger was away"
+    return f"{_named(steps)} {are} not recorded: {why}{again}"
 
 
 def not_ended_text(steps: Sequence[str], *, skipped: bool = False) -> str | None:
