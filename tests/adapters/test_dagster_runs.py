@@ -217,9 +217,10 @@ def test_why_a_run_failed_is_told_without_secrets(dagster: Dagster, event: dict[
     ("keys", "state"),
     [(["filled__raw", "filled__load__raw"], PartitionState.OK), (["filled__load__raw"], PartitionState.PARTIAL)],
 )
-def test_a_run_of_all_steps_is_no_part(dagster: Dagster, keys: list[str], state: PartitionState) -> None:
-    """Nor does one step stand for another whose name its own ends with."""
-    known(dagster, "SUCCESS", {"dagster/partition": "2012-01-05"}, stepKeysToExecute=keys, assetSelection=None)
+@pytest.mark.parametrize("assets", [None, [{"path": ["filled", step]} for step in DAYS.steps]])
+def test_a_run_of_all_steps_is_no_part(dagster: Dagster, keys: list[str], state: PartitionState, assets: Any) -> None:
+    """Nor does one step stand for another whose name its own ends with; a run of all assets may be of some steps."""
+    known(dagster, "SUCCESS", {"dagster/partition": "2012-01-05"}, stepKeysToExecute=keys, assetSelection=assets)
     dagster.runs["run"]["jobName"] = "filled_job"
     (run,) = DagsterLauncher(dagster.url).find(batch_of(DAYS), DAYS)
     assert run.state is state

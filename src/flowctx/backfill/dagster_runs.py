@@ -57,13 +57,16 @@ def _range(first: PartitionKey, last: PartitionKey, scheme: PartitionScheme) -> 
 
 
 def is_part(run: Mapping[str, Any], workflow: Workflow) -> bool:
-    """Return whether somebody has chosen steps for a run, and not all of the workflow's."""
+    """Return whether somebody has chosen assets or steps for a run, and not all of the workflow's."""
     assets = [asset["path"] for asset in run["assetSelection"] or ()]
     chosen = {path[-1] if _is_step(path, workflow) else "/".join(path) for path in assets}
+    steps: set[str] = set()
     # A re-execution from failure leaves out what its parent had done; others leave out what somebody chose.
     if tags_of(run).get("dagster/is_resume_retry") != "true":
-        chosen |= {step_of(key, workflow) for key in run["stepKeysToExecute"] or ()}
-    return bool(chosen) and not workflow.steps.keys() <= chosen
+        steps = {step_of(key, workflow) for key in run["stepKeysToExecute"] or ()}
+    if assets:  # whose ops may have other names
+        steps &= workflow.steps.keys()
+    return any(some and not workflow.steps.keys() <= some for some in (chosen, steps))
 
 
 def retried_by(run: Mapping[str, Any]) -> str | None:
