@@ -1,11 +1,14 @@
 """The end of a run that could not say so itself."""
 
+from dataclasses import replace
+
 import pytest
 
 from flowctx import StepResult, Workflow
 from flowctx.core.durability.endings import end_run
 from flowctx.core.durability.records import RunStatus
 from flowctx.ledger.memory import MemoryLedger
+from flowctx.testing.records import a_run, a_step
 from step_by_step import StepByStep
 
 
@@ -85,3 +88,13 @@ def test_a_run_that_goes_on_elsewhere_is_left_alone(flow, ledger):
     StepByStep(flow, ledger, run_id="e2", resume_from="e1", take_over=True).attempt("a")
     assert end_run(ledger, late, RunStatus.FAILED, "late") is None
     assert ledger.get_run("e2").status is RunStatus.RUNNING
+
+
+@pytest.mark.parametrize("how", ["ok", "skipped"])
+def test_a_part_whose_capture_another_run_has_is_partial(ledger, how):
+    """It died before it could end, and has done the last of the steps; the other run says what the capture is."""
+    part = ledger.begin(replace(a_run("e1", batch_id="b"), selected=("c",)))
+    ledger.record(part, [a_step(name, status=how) for name in "abc"])
+    ledger.begin(a_run("e2", batch_id="b"))
+    status, error = ended(ledger, RunStatus.OK)
+    assert (status, "is being written by run e2" in error) == (RunStatus.PARTIAL, True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from flowctx.core.durability.completeness import not_ended_text, not_recorded_text, status_when_over
+from flowctx.core.durability.completeness import finish_run, not_ended_text, not_recorded_text, status_when_over
 from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.records import MOST_INSTANCES, RunRecord, RunStatus
 from flowctx.core.durability.resumption import failure_of
@@ -118,10 +118,9 @@ def end_run(
     elif found is RunStatus.PARTIAL and not run.is_part:
         error = error or not_recorded_text(left, skipped=skipped)
     try:
-        ledger.finish(run, found, None if found is RunStatus.OK else error)
+        return finish_run(ledger, run, found, None if found is RunStatus.OK else error)
     except Superseded:
         return None
-    return found
 
 
 def _undone_steps(

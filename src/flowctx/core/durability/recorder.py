@@ -36,6 +36,7 @@ from flowctx.core.data.secrets import without_secrets
 from flowctx.core.durability.completeness import (
     CaptureSteps,
     end_status,
+    finish_run,
     leads_on,
     not_recorded_text,
     status_when_over,
@@ -48,7 +49,7 @@ from flowctx.core.durability.recorded import load_record
 from flowctx.core.durability.records import Reads, RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.resumption import effective_updates, failure_of, reason_of
 from flowctx.core.durability.run_ledgers import NoLedger
-from flowctx.core.errors import CaptureRefused, LedgerError, Superseded
+from flowctx.core.errors import LedgerError, Superseded
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.workflow.cascade import Order, followers
@@ -263,10 +264,7 @@ class Recorder:
 
     def finish(self, status: RunStatus, error: str | None = None) -> None:
         """Say how the run ended; local runs know when, engines leave it to :meth:`finish_if_done`."""
-        try:
-            self.ledger.finish(self.run, status, error)
-        except CaptureRefused as exc:  # of a part, whose capture a whole run has by now
-            self.ledger.finish(self.run, RunStatus.PARTIAL, str(exc))
+        finish_run(self.ledger, self.run, status, error)
         self._ended = True
 
     def stay_alive(self) -> None:
