@@ -137,6 +137,15 @@ def test_too_many_failures_stop_the_batch(ledger: Ledger) -> None:
     assert progress.passed < 6
 
 
+def test_what_is_done_is_not_left_where_a_launch_stops(ledger: Ledger) -> None:
+    """Also what is later than the partition at which it has stopped."""
+    keys = [str(key) for key in Backfill(flow, SOME, "b", ledger=ledger).selection]
+    fill(ledger, params={"fail": keys[:9]})
+    stopped = fill(ledger, params={"fail": keys[:9]}, retry_failed=True, max_failures=1)
+    assert stopped.before == {PartitionState.OK: 6}
+    assert stopped.left == 9 - stopped.failed
+
+
 def test_a_worker_that_dies_takes_only_its_partition(ledger: Ledger) -> None:
     """A partition that kills its process is a failure that says so; the others run."""
     progress = fill(ledger, workers=2, params={"die": [BAD]})

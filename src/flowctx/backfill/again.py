@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.records import Job, PartitionRun, PartitionState, Standing
 from flowctx.core.data.encoding import digest
@@ -44,6 +45,7 @@ def runs_again(run: PartitionRun | Standing, engine: str | None, retry_failed: b
 
 def not_done(
     keys: Iterator[PartitionKey],
+    selected: SelectedTexts,
     batches: BatchStore,
     batch_id: str,
     workflow: str,
@@ -51,19 +53,16 @@ def not_done(
     *,
     retry_skipped: bool,
 ) -> Iterator[PartitionKey]:
-    """Yield those of some keys of a batch that are not done, and count the others; of very many, yield all."""
+    """Count the selected partitions of a batch that are done, and yield the keys of the others; of very many, all."""
     few = sum(batches.count_outcomes(batch_id, workflow).values()) <= _MOST_STANDINGS
     over = {state for state in PartitionState if state.done}
     if retry_skipped:
         over.remove(PartitionState.SKIPPED)
     standings = batches.iter_standings(batch_id, workflow) if few else ()
-    known = {one.partition: one.state for one in standings if one.state in over}
-    for key in keys:
-        state = known.get(str(key))
-        if state is None:
-            yield key
-        else:
-            done[state] = done.get(state, 0) + 1
+    known = {one.partition: one.state for one in standings if one.state in over and one.partition in selected}
+    for state in known.values():
+        done[state] = done.get(state, 0) + 1
+    yield from (key for key in keys if str(key) not in known)
 
 
 def died(run: PartitionRun) -> bool:

@@ -259,7 +259,7 @@ class Backfill:
         keys = self.selection.by_date() if by_date or own_mappings(self.workflow) else iter(self.selection)
         if done is not None:
             batch = (self.ledger.batches, self.batch_id, self.workflow.name)
-            keys = not_done(keys, *batch, done, retry_skipped=retry_skipped)
+            keys = not_done(keys, SelectedTexts(self.selection), *batch, done, retry_skipped=retry_skipped)
         size = _FIRST
         while chunk := list(itertools.islice(keys, size)):
             known = {run.partition: run for run in self._outcomes([str(key) for key in chunk])}

@@ -46,7 +46,7 @@ class LaunchProgress:
 
     @property
     def left(self) -> int:
-        """How many partitions have not been begun."""
+        """How many partitions it has not come to."""
         return self.total - self.passed - self.under_way
 
     @property
