@@ -44,3 +44,12 @@ def run_name(workflow: Workflow | None, step: Any, dag_id: str) -> str:
     if is_own(workflow, step):
         return workflow.name
     return dag_id if dag_id != workflow.name else f"{dag_id}.own"
+
+
+def run_name_of(task: Any) -> str:
+    """Return what the run is called that the step of a task is recorded under."""
+    dag_id = task.dag.dag_id
+    if isinstance(task, MappedOperator):
+        made = made_with(task)
+        return run_name(made.get("workflow"), made.get("step"), dag_id)
+    return str(task.run_name(dag_id))

@@ -20,28 +20,28 @@ from flowctx.airflow._compat import (
     run_type_of,
     xcom_storage_path,
 )
+from flowctx.airflow.made_elsewhere import instances_elsewhere, not_made, run_of
 from flowctx.airflow.ordering import await_runs
 from flowctx.airflow.outputs import (
     TRIGGER_RULES,
     instance_key,
     instance_states,
     is_step,
-    label_of,
     map_index,
     read_upstream,
     step_name,
     waits_for_all,
 )
-from flowctx.airflow.own_steps import is_own, made_with, run_name
+from flowctx.airflow.own_steps import is_own, made_with, run_name_of
 from flowctx.airflow.planned_runs import DagRuns
 from flowctx.airflow.task_states import failed_when_over, is_outdated
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.continuation import EngineRerun
 from flowctx.core.durability.endings import end_run, just_begun
 from flowctx.core.durability.ledger import Ledger, RunLedger
-from flowctx.core.durability.recorded import find_run, latest_continuation, recorded_envelope
+from flowctx.core.durability.recorded import recorded_envelope
 from flowctx.core.durability.recorder import Recorder
-from flowctx.core.durability.records import MOST_INSTANCES, RunRecord, RunStatus, dag_ids_of
+from flowctx.core.durability.records import RunRecord, RunStatus, dag_ids_of
 from flowctx.core.durability.resumption import order_of
 from flowctx.core.durability.run_ledgers import run_ledger
 from flowctx.core.durability.run_plan import plan_run
@@ -91,7 +91,7 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
         return opened[-1]
 
     def counted(upstream: Any, handed_on: Envelope | None) -> Envelope | None:
-        run = _run_of(opened[-1], upstream) if opened else None
+        run = run_of(opened[-1], upstream) if opened else None
         here = handed_on is not None and handed_on.status is not StepStatus.FAILED
         # The run may have gone on elsewhere since: what its steps are made of then is not what Airflow still has.
         if run is None or (here and run.attempt == 1):
@@ -99,12 +99,12 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
         found = recorded_envelope(opened[-1].ledger, run, step_name(upstream), of_others=not here)
         if found is None and here and run.key != opened[-1].run.key:
             status = opened[-1].ledger.statuses(run.key).get(step_name(upstream))
-            if (why := _not_made(run, step_name(upstream), status)) is not None:
+            if (why := not_made(run, step_name(upstream), status)) is not None:
                 raise InputMissing(why)
         return handed_on if found is None else found
 
     def instances(mapped: Any) -> Mapping[str, Envelope]:
-        return _instances_elsewhere(opened[-1], mapped) if opened else {}
+        return instances_elsewhere(opened[-1], mapped) if opened else {}
 
     return StepAttempt(
         step=operator.step,
@@ -127,55 +127,6 @@ def _is_retried(outcome: Outcome, ti: Any) -> bool:
     """Whether Airflow tries a step again that has ended so."""
     final = not outcome.result.retryable or isinstance(outcome.exception, FINAL_FAILURES)
     return not final and ti.try_number <= ti.max_tries
-
-
-def _run_of(recorder: Recorder, task: Any) -> RunRecord | None:
-    """Return the run that the step of another task is recorded under, if it is; of another one, what it goes on as."""
-    run, name = recorder.run, _run_name_of(task)
-    if name == run.workflow:
-        return run
-    found = find_run(recorder.ledger, run.run_id, name, run.context.partition)
-    return latest_continuation(recorder.ledger, found) if found is not None else None
-
-
-def _instances_elsewhere(recorder: Recorder, mapped: Any) -> dict[str, Envelope]:
-    """Return what is recorded of instances of a task in a mapped group whose runs have gone on elsewhere, by label.
-
-    One that is not made there has failed.
-    """
-    dimensions = getattr(mapped, "mapped_over", ())
-    if not dimensions:
-        return {}
-    found = recorder.ledger.list_runs(workflow=_run_name_of(mapped), run_id=recorder.run.run_id, limit=MOST_INSTANCES)
-    latest = [latest_continuation(recorder.ledger, run) for run in found]
-    runs = {run.key.digest: run for run in latest if run.attempt > 1}
-    step = step_name(mapped)
-    records = recorder.ledger.step_records(step, runs) if runs else {}
-    made: dict[str, Envelope] = {}
-    for key, run in runs.items():
-        if (partition := run.context.partition) is None:
-            continue
-        label, record = label_of({name: partition[name] for name in dimensions}), records.get(key)
-        if record is not None and record.complete:
-            made[label] = Envelope(step=step, status=record.status, output=record.output)
-        elif (why := _not_made(run, step, record.status if record else None)) is not None:
-            made[label] = Envelope(step=step, status=StepStatus.FAILED, error=why)
-    return made
-
-
-def _not_made(run: RunRecord, step: str, status: StepStatus | None) -> str | None:
-    """Return why what a step handed on before does not count, in a run that has gone on elsewhere and has not made it.
-
-    Where the ledger may be away, it may not have all that was made.
-    """
-    what = f"step {step!r} of run {run.run_id!r} of workflow {run.workflow!r}"
-    if status is None and run.status is RunStatus.RUNNING:
-        return f"{what} is not made yet since that went on, and what it handed on before is older; try again when it is"
-    if status is not None or strict_from_env():
-        how = "failed" if status is not None else "has not run"
-        return f"{what} {how} since that went on, and what it handed on before is older; make it again"
-    logger.warning("%s is not recorded since that went on: it may be older than what it follows", what)
-    return None
 
 
 def _open(operator: StepTask, context: Any) -> Recorder:
@@ -338,20 +289,11 @@ def _own_tasks(task: Any, workflow: Workflow | None) -> dict[str, Any]:
         other.task_id: other
         for other in task.dag.tasks
         if is_step(other)
-        and _run_name_of(other) == _run_name_of(task)
+        and run_name_of(other) == run_name_of(task)
         and isinstance(other, MappedOperator) is mapped
         and other.get_closest_mapped_task_group() is group
         and _whole(other) is workflow
     }
-
-
-def _run_name_of(task: Any) -> str:
-    """Return what the run is called that the step of a task is recorded under."""
-    dag_id = task.dag.dag_id
-    if isinstance(task, MappedOperator):
-        made = made_with(task)
-        return run_name(made.get("workflow"), made.get("step"), dag_id)
-    return str(task.run_name(dag_id))
 
 
 def _order(tasks: Mapping[str, Any], workflow: Workflow | None) -> Order:

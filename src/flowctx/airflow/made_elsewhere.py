@@ -1,0 +1,66 @@
+"""What the steps of a workflow hand on to others in a DAG, where their run has gone on elsewhere."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from flowctx.airflow.outputs import label_of, step_name
+from flowctx.airflow.own_steps import run_name_of
+from flowctx.core.durability.recorded import find_run, latest_continuation
+from flowctx.core.durability.recorder import Recorder
+from flowctx.core.durability.records import MOST_INSTANCES, RunRecord, RunStatus
+from flowctx.core.execution.envelope import Envelope
+from flowctx.core.workflow.result import StepStatus
+from flowctx.ledger import strict_from_env
+
+logger = logging.getLogger("flowctx")
+
+
+def run_of(recorder: Recorder, task: Any) -> RunRecord | None:
+    """Return the run that the step of another task is recorded under, if it is; of another one, what it goes on as."""
+    run, name = recorder.run, run_name_of(task)
+    if name == run.workflow:
+        return run
+    found = find_run(recorder.ledger, run.run_id, name, run.context.partition)
+    return latest_continuation(recorder.ledger, found) if found is not None else None
+
+
+def instances_elsewhere(recorder: Recorder, mapped: Any) -> dict[str, Envelope]:
+    """Return what is recorded of instances of a task in a mapped group whose runs have gone on elsewhere, by label.
+
+    One that is not made there has failed.
+    """
+    dimensions = getattr(mapped, "mapped_over", ())
+    if not dimensions:
+        return {}
+    found = recorder.ledger.list_runs(workflow=run_name_of(mapped), run_id=recorder.run.run_id, limit=MOST_INSTANCES)
+    latest = [latest_continuation(recorder.ledger, run) for run in found]
+    runs = {run.key.digest: run for run in latest if run.attempt > 1}
+    step = step_name(mapped)
+    records = recorder.ledger.step_records(step, runs) if runs else {}
+    made: dict[str, Envelope] = {}
+    for key, run in runs.items():
+        if (partition := run.context.partition) is None:
+            continue
+        label, record = label_of({name: partition[name] for name in dimensions}), records.get(key)
+        if record is not None and record.complete:
+            made[label] = Envelope(step=step, status=record.status, output=record.output)
+        elif (why := not_made(run, step, record.status if record else None)) is not None:
+            made[label] = Envelope(step=step, status=StepStatus.FAILED, error=why)
+    return made
+
+
+def not_made(run: RunRecord, step: str, status: StepStatus | None) -> str | None:
+    """Return why what a step handed on before does not count, in a run that has gone on elsewhere and has not made it.
+
+    Where the ledger may be away, it may not have all that was made.
+    """
+    what = f"step {step!r} of run {run.run_id!r} of workflow {run.workflow!r}"
+    if status is None and run.status is RunStatus.RUNNING:
+        return f"{what} is not made yet since that went on, and what it handed on before is older; try again when it is"
+    if status is not None or strict_from_env():
+        how = "failed" if status is not None else "has not run"
+        return f"{what} {how} since that went on, and what it handed on before is older; make it again"
+    logger.warning("%s is not recorded since that went on: it may be older than what it follows", what)
+    return None
