@@ -1,6 +1,7 @@
 """What is about a run that continues another one sees what its steps see: dates, ids and parameters of that one."""
 
 from contextlib import nullcontext
+from datetime import UTC, datetime
 
 import adapters.airflow_support  # noqa: F401  # before Airflow is imported
 
@@ -84,6 +85,31 @@ def test_templates_and_tasks_of_airflow_see_what_a_step_sees(ledger):
     assert (own["ctx"], own["config"], own["own"] != ids[1]) == (same, same, True)
     [record] = ledger.steps(ledger.get_run(done.run_id, workflow="told").key, ["check"])
     assert record.config["about"] == same
+
+
+@pytest.mark.parametrize("of_workflow", [True, False])
+def test_what_is_beside_has_no_other_date_and_keeps_what_the_dag_declares(ledger, of_workflow):
+    """Where the run that goes on has no date, a logical date makes none; a step of no workflow runs, too."""
+    flow, seen = taken("undated"), {}
+
+    @task
+    def plain():
+        ctx = airflow_context()
+        seen["plain"] = ctx.as_of_date, ctx.metadata["as_of_source"], ctx.params["table"], ctx.params["limit"]
+
+    def beside(ctx):
+        seen["step"] = ctx.as_of_date, ctx.metadata["as_of_source"], ctx.params["table"], ctx.params["limit"]
+
+    with DAG(f"undated_dag_{of_workflow}".lower(), schedule=None, params={"table": "prices"}) as dag:
+        for step in flow.steps.values():
+            StepOperator(step=step, workflow=flow)
+        dag.get_task("load") >> dag.get_task("check") >> plain()
+        dag.get_task("check") >> StepOperator(step=beside, workflow=flow if of_workflow else None)
+    failed = run(flow, params={"limit": 2}, run_id="undated_1", ledger=ledger)
+    BROKEN[:] = [False]
+    done = run_dag(dag, resume_from=failed.run_id, logical_date=datetime(2026, 1, 9, tzinfo=UTC))
+    done.raise_for_failure()
+    assert seen == dict.fromkeys(["plain", "step"], (None, "none", "prices", 2))
 
 
 def test_a_step_after_all_instances_sees_what_they_see(ledger):

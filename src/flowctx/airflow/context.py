@@ -13,7 +13,7 @@ from airflow.sdk import get_current_context
 from flowctx.airflow._compat import hide, run_type_of
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.outputs import map_index
-from flowctx.airflow.own_steps import made_with
+from flowctx.airflow.own_steps import workflow_of
 from flowctx.airflow.partitions import PartitionTimetable
 from flowctx.airflow.run_time import run_time
 from flowctx.airflow.triggering_events import TriggeringEvents
@@ -167,7 +167,7 @@ def run_context(
     partition = _partition(own or events.partitions, scheme, of_runs, map_values or {})
     if partition is None and scheme is not None and workflow is not None:
         _refuse_no_partition(workflow, scheme, resumes=request.resume_from is not None)
-    flow = workflow or _workflow_of(context)
+    flow = workflow or workflow_of(context)
     params = _params(context.get("params") or {}, conf, flow)
     params = _without_words_of_airflow(params, {*getattr(dag, "params", ()), *(workflow.params if workflow else ())})
     known = {*params} if request.resume_from else {*getattr(dag, "params", ())}  # what steps wrote may be set anew
@@ -184,10 +184,14 @@ def run_context(
     usual = workflow.name if workflow is not None else dag.dag_id
     name = name or usual
     if before is not None and flow is not None:
-        request, params = before.request(request, of_workflow=name == flow.name), dict(before.context.params)
+        request = before.request(request, of_workflow=name == flow.name)
+        more = {} if strict and name == flow.name else params
+        # What the DAG has beside the workflow's parameters is no part of the run that is continued.
+        params = {**{n: value for n, value in more.items() if n not in flow.params}, **before.context.params}
     hide(params)
     metadata = {"engine": _engine(dag, run, context.get("ti")), **events.many}
     metadata |= step_config_of(workflow, request.step_config)
+    metadata |= before.metadata if before is not None else {}
     day = request.as_of_date or events.as_of_date
     if day is not None and request.as_of_date is None:
         # What triggered the run has its own business date; a rule, and the run's own partition, come first.
@@ -214,7 +218,7 @@ def run_context(
         metadata=metadata,
         started_at=_started_at(run),
     )
-    if day is None and not another_day:
+    if day is None and before is None and not another_day:
         _warn_of_other_dates(dag, ctx, time)
     return ctx if before is None else before.seen(ctx)
 
@@ -227,16 +231,6 @@ def _ledger() -> RunLedger | None:
 
     found = ledger()
     return None if found is None else run_ledger(found, strict=strict_from_env())
-
-
-def _workflow_of(context: Mapping[str, Any]) -> Workflow | None:
-    """Return the workflow of a task that runs a step, else the only one of which the DAG has steps."""
-    own = getattr(context.get("task"), "workflow", None)
-    if isinstance(own, Workflow):  # other operators may have a ``workflow`` of their own
-        return own
-    flows = (made_with(task).get("workflow") for task in context["dag"].tasks)
-    found = {flow.name: flow for flow in flows if isinstance(flow, Workflow)}
-    return next(iter(found.values())) if len(found) == 1 else None
 
 
 def rule_of(dag: Any) -> AsOf | None:

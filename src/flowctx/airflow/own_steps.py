@@ -16,6 +16,16 @@ def made_with(task: Any) -> Mapping[str, Any]:
     return found
 
 
+def workflow_of(context: Mapping[str, Any]) -> Workflow | None:
+    """Return the workflow of a task that runs a step, else the only one of which the DAG has steps."""
+    own = getattr(context.get("task"), "workflow", None)
+    if isinstance(own, Workflow):  # other operators may have a ``workflow`` of their own
+        return own
+    flows = (made_with(task).get("workflow") for task in context["dag"].tasks)
+    found = {flow.name: flow for flow in flows if isinstance(flow, Workflow)}
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
 def is_own(workflow: Workflow | None, step: Any) -> bool:
     """Whether a step, or the function that one is made of, is one of a workflow: its name alone does not say so.
 

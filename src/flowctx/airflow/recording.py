@@ -32,7 +32,7 @@ from flowctx.airflow.outputs import (
     step_name,
     waits_for_all,
 )
-from flowctx.airflow.own_steps import is_own, made_with, run_name_of
+from flowctx.airflow.own_steps import is_own, made_with, run_name_of, workflow_of
 from flowctx.airflow.planned_runs import DagRuns
 from flowctx.airflow.task_states import failed_when_over, is_outdated
 from flowctx.artifacts import artifact_store
@@ -135,10 +135,11 @@ def _open(operator: StepTask, context: Any) -> Recorder:
     conf = context["dag_run"].conf or {}
     request = RunRequest.parse(conf.get, "conf")
     flow = operator.workflow
-    if flow is None and request.resume_from is not None:
+    if request.resume_from is not None and workflow_of(context) is None:
         raise WorkflowError(
-            f"step {operator.step.name!r} is of no workflow, so conf['resume_from'] cannot be heeded; clear the failed "
-            "tasks of that run instead, or make the steps those of a Workflow"
+            f"step {operator.step.name!r} is of no workflow, and its DAG has not the steps of just one, so "
+            "conf['resume_from'] cannot be heeded; clear the failed tasks of that run instead, or make the steps those "
+            "of a Workflow"
         )
     owning_workflow = flow if is_own(flow, operator.step) else None
     name = operator.run_name(context["task"].dag_id)

@@ -181,10 +181,14 @@ class RunFacts:
             first_run_id=self.first_run_id,
             idempotency_key=request.idempotency_key,
             params=own_params,
-            metadata={"engine": self.engine} | step_config_of(workflow, request.step_config),
+            metadata={
+                "engine": self.engine,
+                **step_config_of(workflow, request.step_config),
+                **(before.metadata if before is not None else {}),
+            },
             started_at=self.started_at,
         )
-        if request.as_of_date is None and not self.engine.get("direct"):
+        if request.as_of_date is None and before is None and not self.engine.get("direct"):
             self._warn_of_other_date(ctx)
         return ctx if before is None else before.seen(ctx)
 

@@ -46,6 +46,15 @@ def test_it_is_about_the_same_with_what_is_given_anew(ledger):
     assert found.request(RunRequest(resume_from="old"), of_workflow=False).idempotency_key is None
 
 
+def test_that_there_is_no_business_date_is_taken_over(ledger):
+    """The run that goes on has none either, whatever its caller or its engine says: its steps have none."""
+    flow = failing("undated")
+    run(flow, run_id="old", ledger=ledger)
+    found, request = taken(ledger, flow), RunRequest(resume_from="old", as_of_date=date(2026, 1, 9))
+    assert found.request(request, of_workflow=True).as_of_date is None
+    assert found.metadata == {"as_of_source": "none"}
+
+
 def test_parameters_are_as_the_workflow_declares_them_where_changes_are_accepted(ledger):
     """One that is gone is left out, as the steps have it."""
     run(failing("changed"), params={"other": 2}, run_id="old", ledger=ledger)

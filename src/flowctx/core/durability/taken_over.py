@@ -33,12 +33,18 @@ class TakenOver:
             request: What the caller says.
             of_workflow: Whether the workflow is meant, and not what runs beside it: that is another subject.
         """
-        before, day = self.context, self.context.as_of_date
-        request = replace(request, batch_id=request.batch_id or before.batch_id, as_of_date=day or request.as_of_date)
+        before = self.context
+        day = before.as_of_date or (None if self.of_partition else request.as_of_date)
+        request = replace(request, batch_id=request.batch_id or before.batch_id, as_of_date=day)
         if not self.of_partition:
             return request
         request = replace(request, capture_id=before.capture_id)
         return replace(request, idempotency_key=before.idempotency_key) if of_workflow else request
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What ``metadata`` says where the business date is taken over and is none: no rule makes one."""
+        return {"as_of_source": "none"} if self.of_partition and self.context.as_of_date is None else {}
 
     def seen(self, ctx: WorkflowContext) -> WorkflowContext:
         """Return a context that was made of :meth:`request`, with what only the other run knows."""
