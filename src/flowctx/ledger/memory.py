@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -20,12 +19,10 @@ from flowctx.core.durability.records import (
     RunStatus,
     StepRecord,
 )
-from flowctx.core.durability.versions import PrunedVersion
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.artifacts_memory import MemoryArtifacts
-from flowctx.ledger.batches_memory import MemoryBatches
 from flowctx.ledger.captures import by_subject, claimant_of, decide_claim
 from flowctx.ledger.old_names import OldNames
 from flowctx.ledger.ownership import owned, refuse_alive, refuse_known, refuse_unseen, reopened
@@ -47,40 +44,14 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
     """
 
     def __init__(self, clock: Clock | None = None, owner: str | None = None) -> None:
-        self._clock, self._owner = clock, owner
-        self._lock = threading.RLock()
-        self._runs: dict[RunKey, RunRecord] = {}
-        self._heard: dict[RunKey, datetime] = {}
-        self._contexts: dict[tuple[RunKey, int], WorkflowContext] = {}
-        self._steps: dict[RunKey, dict[str, StepRecord]] = {}
-        self._captures: dict[CaptureKey, Capture] = {}
-        self._engine_names: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {}
-        self._pruned: dict[tuple[str, int], tuple[str | None, PrunedVersion]] = {}
+        super().__init__(clock)
+        self._owner = owner
         #: What the names of its artifacts begin with.
         self.artifact_prefix = f"ledger-{uuid4().hex[:12]}"
-        self._batches = MemoryBatches(self._of_batch, self.now, self._all_pruned)
         #: What it remembers of batches.
         self.batches = self._batches
         #: What it knows of the files in its store.
         self.artifacts = MemoryArtifacts(self.now)
-
-    def _of_batch(self, batch_id: str | None) -> list[tuple[RunRecord, datetime, list[StepRecord]]]:
-        """Return the runs of a batch (``None``: of any), when they were last heard of, and their steps."""
-        with self._lock:
-            return [
-                (run, self._heard[key], list(self._steps.get(key, {}).values()))
-                for key, run in self._runs.items()
-                if run.context.batch_id is not None and batch_id in (None, run.context.batch_id)
-            ]
-
-    def _all_pruned(self) -> list[tuple[str | None, PrunedVersion]]:
-        """Return the versions that were pruned, and the workflow of each."""
-        with self._lock:
-            return list(self._pruned.values())
-
-    def now(self) -> datetime:
-        """Return the time by which leases are measured."""
-        return self._clock.now() if self._clock else datetime.now(UTC)
 
     # -- runs -----------------------------------------------------------------------------------------------------
 

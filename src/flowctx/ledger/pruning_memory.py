@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from flowctx.core.data.handles import paths_in
 from flowctx.core.durability.records import (
     Capture,
-    CaptureKey,
     CaptureState,
     Pruned,
     PrunedRuns,
-    RunKey,
-    RunRecord,
     RunStatus,
-    StepRecord,
 )
-from flowctx.core.durability.versions import PrunedVersion
-from flowctx.core.workflow.context import WorkflowContext
-from flowctx.ledger.batches_memory import MemoryBatches
 from flowctx.ledger.captures import by_subject
+from flowctx.ledger.memory_state import MemoryState
 from flowctx.ledger.standing import pruned_version
 
 
-class MemoryPruning:
+class MemoryPruning(MemoryState):
     """The pruning of a ledger in memory; see :class:`~flowctx.core.durability.ledger.Ledger`."""
 
     current_revisions: Callable[[Collection[str]], dict[str, int]]
-    _lock: threading.RLock
-    _runs: dict[RunKey, RunRecord]
-    _heard: dict[RunKey, datetime]
-    _contexts: dict[tuple[RunKey, int], WorkflowContext]
-    _steps: dict[RunKey, dict[str, StepRecord]]
-    _captures: dict[CaptureKey, Capture]
-    _pruned: dict[tuple[str, int], tuple[str | None, PrunedVersion]]
-    _batches: MemoryBatches
 
     def prune(self, before: datetime, *, versions: int = 1) -> Pruned:
         """Forget what was last heard of before a time, except for what is current or is kept."""
@@ -119,9 +103,6 @@ class MemoryPruning:
                 known.clear()
                 known.update(before_it)
             return pruned, paths
-
-    def _memory(self) -> tuple[dict[Any, Any], ...]:
-        return self._runs, self._heard, self._steps, self._contexts, self._captures, self._pruned
 
     def artifact_paths(self) -> set[str]:
         """Return where all artifacts are that the ledger refers to, relative to their store."""

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Iterator
 from dataclasses import replace
-from datetime import datetime
 
-from flowctx.core.durability.records import Capture, CaptureKey, RunKey, RunRecord, RunStatus, StepRecord
+from flowctx.core.durability.records import RunKey, RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.durability.versions import PrunedVersion, Version
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
+from flowctx.ledger.memory_state import MemoryState
 from flowctx.ledger.rows import step_row
 from flowctx.ledger.standing import FindBatch, version_of
 
 
-class MemoryVersions(FindBatch):
+class MemoryVersions(MemoryState, FindBatch):
     """The captures of other runs; see :class:`~flowctx.core.durability.ledger.Ledger`."""
-
-    _lock: threading.RLock
-    _runs: dict[RunKey, RunRecord]
-    _heard: dict[RunKey, datetime]
-    _steps: dict[RunKey, dict[str, StepRecord]]
-    _captures: dict[CaptureKey, Capture]
-    _pruned: dict[tuple[str, int], tuple[str | None, PrunedVersion]]
 
     def versions(
         self,
