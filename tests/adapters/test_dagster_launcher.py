@@ -229,10 +229,14 @@ def test_a_retry_from_a_step_is_a_new_run(dagster: Dagster, ledger: Ledger) -> N
 def test_why_it_failed_is_found_late_in_the_events(dagster: Dagster, ledger: Ledger) -> None:
     """The events of a run that has many come in pages; the step that failed may be on any of them."""
     dagster.status = "FAILURE"
-    said = {"stepKey": "filled__check", "failureMetadata": {"description": "12 rows are missing"}, "error": None}
+    category = {"__typename": "TextMetadataEntry", "label": "flowctx/category", "text": "DATA_QUALITY"}
+    rows = {"__typename": "IntMetadataEntry", "label": "rows"}
+    told = {"description": "12 rows are missing", "metadataEntries": [rows, category]}
+    said = {"stepKey": "filled__check", "failureMetadata": told, "error": None}
     dagster.events = [{"__typename": "LogMessageEvent"}, {"__typename": "ExecutionStepFailureEvent", **said}]
     fill(dagster, ledger)
-    assert {(run.step, run.error) for run in ledger.batches.iter_outcomes("b")} == {("check", "12 rows are missing")}
+    found = {(run.step, run.error, run.category) for run in ledger.batches.iter_outcomes("b")}
+    assert found == {("check", "12 rows are missing", "DATA_QUALITY")}
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,15 @@ def test_a_failure_has_the_context_in_its_metadata(tmp_path):
     assert bench.events(result, EVENT.STEP_UP_FOR_RETRY) == []
 
 
+def test_a_refusal_has_the_category_of_its_error(tmp_path):
+    """A run that is asked for what cannot be is wrongly set up: no code is wrong, and no retry helps."""
+    bench = Bench(prices, tmp_path)
+    (event,) = bench.events(bench.run(KEY, tags={"flowctx/as_of_date": "2012-10-25"}), EVENT.STEP_FAILURE)
+    failure = event.step_failure_data.user_failure_data
+    assert failure.description.startswith("ContextError: as_of_date=2012-10-25 is not the business date")
+    assert failure.metadata["flowctx/category"].value == "CONFIGURATION"
+
+
 def test_a_retry_keeps_the_capture_and_shows_the_error(tmp_path):
     """A retryable failure is retried by Dagster, with the step's message in the event and the same capture."""
     flow, seen = Workflow("flow", partitions=DAYS), []

@@ -332,8 +332,8 @@ def test_runs_of_a_dag_of_ones_own_go_on_in_airflow() -> None:
     batch = BatchRecord(batch_id="b", workflow="own", engine="airflow", created_at=NOW)
     failed = replace(ran("", PartitionState.FAILED, "airflow"), step="load")
     assert advice([failed], batch) == [
-        "1 INTERNAL: once the code is corrected: clear the steps that are not complete, and what follows them, in "
-        "these runs in Airflow"
+        "1 without category: once what their errors say is corrected: clear the steps that are not complete, and what "
+        "follows them, in these runs in Airflow"
     ]
 
 

@@ -196,6 +196,19 @@ def test_advice_fits_the_category(category: str | None, words: str) -> None:
     assert "flowctx show" not in advice([failed], batch)[0]
 
 
+def test_no_code_is_wrong_where_nothing_says_so() -> None:
+    """What was started before it was due runs when it is; of a failure without a category only its error tells."""
+    ids = {"run_id": "r", "engine": "dagster", "last_seen_at": NOON, "step": "load"}
+    failed = PartitionRun(partition="p=1", state=PartitionState.FAILED, error="KeyError: 'x'", **ids)
+    early = replace(failed, category="CONFIGURATION", error="NotDue: p=1 is not due until 2026-11-30T17:30")
+    lines = advice([failed, early], replace(PLANNED, selection=None))
+    again = "re-execute these runs from their failure in Dagster"
+    assert lines == [
+        f"1 not due: once they are due: {again}",
+        f"1 without category: once what their errors say is corrected: {again}",
+    ]
+
+
 def test_advice_asks_for_parameters_that_are_not_kept() -> None:
     """Where one of a batch is hidden, they have to be typed again; else they are those of the batch."""
     ids = {"run_id": "r", "engine": "local", "last_seen_at": NOON}

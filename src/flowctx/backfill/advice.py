@@ -11,6 +11,7 @@ from flowctx.backfill.status import counted
 from flowctx.core.batches.outcomes import says_changed
 from flowctx.core.batches.partition_params import has_params_again, params_option
 from flowctx.core.batches.records import BatchRecord, PartitionRun
+from flowctx.core.errors import NotDue
 from flowctx.core.masking import MASK
 
 #: What to do about each category, before and after the command that does it.
@@ -21,6 +22,8 @@ _ADVICE: Final[Mapping[str, tuple[str, str]]] = {
     "DATA_QUALITY": ("once the source is corrected", " --from-step STEP (the step that reads it)"),
     "CONFIGURATION": ("with other parameters", " --extend -p NAME=VALUE"),
     "INTERNAL": ("once the code is corrected", ""),
+    "not due": ("once they are due", ""),
+    "without category": ("once what their errors say is corrected", ""),
 }
 #: What to do about runs of a batch that nobody planned: there is no selection to launch, and one run may serve several
 #: partitions.
@@ -41,6 +44,8 @@ _UNPLANNED_PARAMS: Final[Mapping[str, str]] = {
 }
 #: What stands for the category of what could not go on, since its workflow is not what it was when complete steps ran.
 _CHANGED: Final = "workflow changed"
+#: How the error begins of what was started before it was due.
+_NOT_DUE: Final = f"{NotDue.__name__}: "
 #: A run that failed and no step of it: it died, as of too little memory, or could not begin, as its error says.
 _NO_STEP: Final = "no step failed, so look at its machine or at why it could not begin, and run it again"
 _NONE: Final[Mapping[str, int]] = {}
@@ -67,13 +72,21 @@ def advice(failures: Iterable[PartitionRun], batch: BatchRecord) -> list[str]:
     """
     by_category: dict[str, list[PartitionRun]] = {}
     for failure in failures:
-        category = failure.category or ("INTERNAL" if failure.step else "")
-        changed = says_changed(failure.refused or failure.error)
-        by_category.setdefault(_CHANGED if changed else category, []).append(failure)
+        by_category.setdefault(_category(failure), []).append(failure)
     return [
         f"{len(some):,}{name and f' {name}'}: {_what_to_do(name, batch, some)}"
         for name, some in sorted(by_category.items())
     ]
+
+
+def _category(failure: PartitionRun) -> str:
+    """Return the category of a failure, or what stands for it; empty: no step failed."""
+    why = failure.refused or failure.error or ""
+    if says_changed(why):
+        return _CHANGED
+    if why.startswith(_NOT_DUE):
+        return "not due"
+    return failure.category or ("" if not failure.step else "INTERNAL" if failure.recorded else "without category")
 
 
 def advice_on_rest(

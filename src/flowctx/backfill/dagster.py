@@ -16,14 +16,12 @@ from flowctx.backfill import graphql
 from flowctx.backfill.again import going_on
 from flowctx.backfill.dagster_retries import is_retry_awaited, is_to_be_retried, is_undecided, retry_of
 from flowctx.backfill.dagster_runs import (
-    LONGEST,
+    failure_of,
     has_output,
     is_of,
     is_part,
-    one_line,
     partitions_of,
     retried_by,
-    step_of,
     time_of,
 )
 from flowctx.backfill.dagster_starting import STARTED, Place, concerns_all, is_away, started, why_not_started
@@ -34,7 +32,6 @@ from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.run_ledgers import LEDGER_MARK
 from flowctx.core.errors import EngineError
 from flowctx.core.partitions.dagster_keys import dagster_key_parts, dagster_key_text
-from flowctx.core.printable import brief
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_request import TAG_PREFIX, read_text
 
@@ -332,13 +329,13 @@ class DagsterLauncher(PollingLauncher):
     def _partition_run(self, run: Mapping[str, Any], partition: str, attempt: int = 1) -> PartitionRun:
         """Return what Dagster says of a run: ok if any step made something, and with the step that failed and why."""
         state = _STATES.get(run["status"], PartitionState.LAUNCHED)
-        step = error = None
+        step = error = category = None
         if state is PartitionState.OK:
             state = self._state_of_success(run)
         elif is_retry_awaited(run):
             state = PartitionState.LAUNCHED
         elif state is PartitionState.FAILED:
-            step, error = self._failure(run["runId"])
+            step, error, category = failure_of(self._events(run["runId"]), self._flow)
             error += "; Dagster was to run it again (run_retries), and has not" if is_to_be_retried(run) else ""
         ended = time_of(run["endTime"]) if state.ended else None
         return PartitionRun(
@@ -353,6 +350,7 @@ class DagsterLauncher(PollingLauncher):
             last_seen_at=ended or (time_of(run["updateTime"]) if state.ended else None) or datetime.now(UTC),
             step=step,
             error=error,
+            category=category,
         )
 
     def _state_of_success(self, run: Mapping[str, Any]) -> PartitionState:
@@ -366,16 +364,6 @@ class DagsterLauncher(PollingLauncher):
             return PartitionState.OK
         made = any(has_output(event) for one in runs for event in self._events(one["runId"]))
         return PartitionState.OK if made else PartitionState.SKIPPED
-
-    def _failure(self, run_id: str) -> tuple[str | None, str]:
-        last = None
-        for event in self._events(run_id):
-            if event["__typename"] == "ExecutionStepFailureEvent":
-                message = (event["failureMetadata"] or {}).get("description") or (event["error"] or {}).get("message")
-                return step_of(event["stepKey"], self._flow), one_line(message or "its step failed")
-            if event["__typename"] == "RunFailureEvent":
-                last = event["message"]
-        return None, brief(one_line(last or "the run failed in Dagster before any of its steps"), LONGEST)
 
     def had_ledger(self, run: PartitionRun) -> bool:
         """Return whether a run says that it had a ledger, in the metadata of what its steps made."""

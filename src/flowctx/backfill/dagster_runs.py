@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from flowctx.core.masking import mask_text
 from flowctx.core.partitions.dagster_keys import fold, parse_dagster_key, static_dimensions, static_values
 from flowctx.core.partitions.key import PartitionKey, escape_value
 from flowctx.core.partitions.scheme import PartitionScheme
+from flowctx.core.printable import brief
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_request import TAG_PREFIX
 
@@ -99,3 +100,17 @@ def time_of(seconds: float | None) -> datetime | None:
 def one_line(text: object) -> str:
     """Return what Dagster says in one line, without secrets: the end of a log may be in it."""
     return mask_text(" ".join(str(text).split()))
+
+
+def failure_of(events: Iterable[Mapping[str, Any]], workflow: Workflow | None) -> tuple[str | None, str, str | None]:
+    """Return the step of a run that failed, why, and of which category that is, as far as Dagster knows."""
+    last = None
+    for event in events:
+        if event["__typename"] == "ExecutionStepFailureEvent":
+            failure = event["failureMetadata"] or {}
+            message = failure.get("description") or (event["error"] or {}).get("message") or "its step failed"
+            texts = {entry["label"]: entry.get("text") for entry in failure.get("metadataEntries") or ()}
+            return step_of(event["stepKey"], workflow), one_line(message), texts.get(f"{TAG_PREFIX}category")
+        if event["__typename"] == "RunFailureEvent":
+            last = event["message"]
+    return None, brief(one_line(last or "the run failed in Dagster before any of its steps"), LONGEST), None

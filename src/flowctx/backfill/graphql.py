@@ -42,7 +42,8 @@ EVENTS = """
 query ($id: ID!, $cursor: String) { runOrError(runId: $id) { __typename
   ... on Run { eventConnection(afterCursor: $cursor, limit: 1000) { cursor hasMore events { __typename
     ... on ExecutionStepOutputEvent { metadataEntries { label } }
-    ... on ExecutionStepFailureEvent { stepKey error { message } failureMetadata { description } }
+    ... on ExecutionStepFailureEvent { stepKey error { message }
+      failureMetadata { description metadataEntries { label ... on TextMetadataEntry { text } } } }
     ... on RunFailureEvent { message } } } } } }
 """
 

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from flowctx.core.errors import ContextError, FlowctxError
+from flowctx.core.execution.execute import categorize
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_request import TAG_PREFIX
 from flowctx.dagster.checks import CheckEvent, range_checks
@@ -35,7 +36,8 @@ def run_step(body: StepBody, context: Any) -> Iterator[Event]:
             return range_checks([check for attempt in attempts for check in attempt.stored_checks(facts)])
         _check_partition(body, facts, attempts)
     except FlowctxError as exc:
-        raise dg.Failure(f"{type(exc).__name__}: {exc}", allow_retries=False) from exc
+        category = {f"{TAG_PREFIX}category": str(categorize(exc))}
+        raise dg.Failure(f"{type(exc).__name__}: {exc}", metadata=category, allow_retries=False) from exc
     name_run(op, attempts[0].ctx)
     return attempts[0].events() if len(attempts) == 1 else _range_events(attempts)
 
