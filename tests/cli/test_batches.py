@@ -165,7 +165,8 @@ def test_what_a_batch_that_nobody_planned_has_lost_runs_again_on_its_engine(shel
         part = make_context(workflow="w", run_id="r2", partition={"t": "2"}, batch_id="b", **where)
         ledger.finish(ledger.begin(RunRecord(workflow="w", context=part, steps=("a",))), RunStatus.PARTIAL)
     assert shell("status", "b").splitlines()[-1] == (
-        f"2 partial: to go on: flowctx resume RUN --on {engine}; 1 of which the ledger has nothing: {how}"
+        f"2 partial: to go on: flowctx resume RUN --on {engine} (which: flowctx runs --batch b --status partial); "
+        f"1 of which the ledger has nothing: {how}"
     )
 
 

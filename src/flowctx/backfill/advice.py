@@ -115,6 +115,9 @@ def advice_on_rest(
     where = sorted(engines) or [str(batch.engine or "local")]
     if batch.selection is None:
         known = [_resume(name) for name in where] if sum(rest.values()) > sum(unrecorded.values()) else []
+        if known:
+            of_batch = f"flowctx runs --batch {shlex.quote(batch.batch_id)}"
+            known[-1] += f" (which: {' and '.join(f'{of_batch} --status {state}' for state in rest)})"
         lost = [
             f"{count:,} of which the ledger has nothing: {_UNRECORDED.get(name, f'run them again on {name}')}"
             for name, count in sorted(unrecorded.items())
