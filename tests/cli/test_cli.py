@@ -101,6 +101,28 @@ def test_a_run_is_shown(failed):
     assert data["context"]["params"] == {"limit": 3}
 
 
+@pytest.mark.parametrize(
+    ("ended", "words"),
+    [
+        (None, "it is at work, or has not begun"),
+        (RunStatus.FAILED, "it was stopped at work, or has not begun"),
+        (RunStatus.CANCELED, "it was stopped at work, or has not begun"),
+        (RunStatus.PARTIAL, None),
+    ],
+)
+def test_a_step_that_may_have_begun_is_not_called_not_run(shell, ended, words):
+    """A step is recorded when it ends: of a run that is at work, or was killed, nobody knows that it never began."""
+    ledger = SqlLedger(os.environ["FLOWCTX_LEDGER_URL"])
+    run = ledger.begin(RunRecord(workflow="prices", context=make_context(run_id="r1"), steps=("fetch", "publish")))
+    if ended is not None:
+        ledger.finish(run, ended, error="its process was killed")
+    ledger.close()
+    printed = shell("show", "r1")
+    assert f"publish  {'not_run' if words is None else 'not_ended'}" in printed
+    assert "not_ended: nothing is recorded" in printed if words else "not_ended" not in printed
+    assert (words or "") in printed
+
+
 def test_where_a_step_failed_is_shown(shell):
     """With --traceback, the lines that raised are printed; where nothing raised, that is printed."""
     shell(*RUN, exit_code=1)

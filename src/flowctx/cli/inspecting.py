@@ -35,6 +35,7 @@ from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.result import StepStatus
 
 if TYPE_CHECKING:
     from flowctx.versions.lineage import Source
@@ -154,6 +155,7 @@ def show(
 
     _print_run(run, ledger)
     print_table("\nsteps", ("step", "status", "tries", "began (UTC)", "took", "why"), _step_rows(run, records))
+    _print_not_ended(run, records, alive=run.is_alive(ledger.now()))
     _print_inputs(records)
     print_outputs(records)
     print_tables(ledger, records)
@@ -254,6 +256,24 @@ def _step_rows(run: RunRecord, records: list[StepRecord]) -> list[tuple[object, 
         (r.step, r.status, r.attempts, clock_time(r.started_at), spent(timedelta(seconds=r.seconds)), r.error)
         for r in records
     ]
+    rest = "not_ended" if _may_have_begun(run, records) else "not_run"
+    return rows + [(name, rest, None, None, None, None) for name in _unrecorded(run, records)]
+
+
+def _unrecorded(run: RunRecord, records: list[StepRecord]) -> list[str]:
     recorded = {record.step for record in records}
-    rest = "pending" if run.status is RunStatus.RUNNING else "not_run"
-    return rows + [(name, rest, None, None, None, None) for name in run.steps if name not in recorded]
+    return [name for name in run.steps if name not in recorded]
+
+
+def _may_have_begun(run: RunRecord, records: list[StepRecord]) -> bool:
+    """Whether steps without a record may have begun: the run is under way, or ended though no step of it failed."""
+    if run.status is RunStatus.FAILED:
+        return all(record.status is not StepStatus.FAILED for record in records)
+    return run.status in (RunStatus.RUNNING, RunStatus.CANCELED)
+
+
+def _print_not_ended(run: RunRecord, records: list[StepRecord], *, alive: bool) -> None:
+    """Print what is known of steps of which nothing is recorded, since a step is recorded when it ends."""
+    if _unrecorded(run, records) and _may_have_begun(run, records):
+        other = "it is at work" if alive else "it was stopped at work"
+        echo(f"\nnot_ended: nothing is recorded of the step yet; {other}, or has not begun")

@@ -43,7 +43,7 @@ _COLOURS = {
     "skipped": "yellow",
     "tolerated": "yellow",
     "not_run": "dim",
-    "pending": "dim",
+    "not_ended": "dim",
     "released": "dim",
 }
 #: Writes values that hold no others, one to a line.
