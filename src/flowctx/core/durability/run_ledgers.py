@@ -143,7 +143,7 @@ class NoLedger:
         """
         raise ContextError(
             f"an input is read from the ledger, and there is none that remembers workflow {workflow!r}; set "
-            "FLOWCTX_LEDGER_URL, or pass ledger="
+            "FLOWCTX_LEDGER_URL (run() and resume() take ledger=, too)"
         )
 
     def pruned_versions(self, workflow: str, partitions: Collection[PartitionKey | None]) -> list[PrunedVersion]:
