@@ -1,5 +1,6 @@
 """A workflow as Dagster definitions: what is passed through, how parts run, how they sit among a user's own."""
 
+import re
 import warnings
 from datetime import timedelta
 
@@ -10,6 +11,7 @@ from adapters.dagster_support import QUIET, Bench
 from flowctx import (
     ContextError,
     Daily,
+    FlowctxError,
     PartitionScheme,
     QualityMetrics,
     RetryPolicy,
@@ -21,11 +23,14 @@ from flowctx import (
 from flowctx.dagster import (
     WorkflowIOManager,
     asset_key,
+    inputs_sensor,
     partitions_def,
     run_assets,
     workflow_assets,
+    workflow_context,
     workflow_definitions,
     workflow_job,
+    workflow_schedule,
 )
 from flowctx.dagster.definitions import retry_policy
 from flowctx.examples.prices import prices
@@ -240,6 +245,37 @@ def test_what_is_no_workflow_is_refused():
     for make in (workflow_definitions, workflow_assets, workflow_job, run_assets):
         with pytest.raises(WorkflowError, match="'test_what_is_no_workflow_is_refused' is no workflow"):
             make(test_what_is_no_workflow_is_refused)
+
+
+def test_what_is_of_another_type_is_told_by_the_name_that_was_typed(flow):
+    """A workflow for a scheme, text for a workflow, a list for a dict: the error says what is taken."""
+    reader = Workflow("reader", partitions=DAYS)
+    reader.step("read", inputs={"rows": flow.output("fetch")})(lambda ctx, rows: None)
+    takes = "takes a PartitionScheme, not a Workflow; that of a workflow is workflow.partitions"
+    for wrong, words in [
+        (lambda: partitions_def(flow), f"partitions_def {takes}"),
+        (lambda: workflow_schedule(["prices"], flow, name="daily"), f"workflow_schedule {takes}"),
+        (lambda: workflow_definitions(flow, catch_up="3"), "catch_up='3' must be a number"),
+        (lambda: workflow_assets(flow, deps=[dg.AssetKey("landed")]), "deps must be a dict by step"),
+        (lambda: asset_key("flow", "fetch"), "'flow' is no workflow; pass what Workflow"),
+        (lambda: inputs_sensor(reader, start="22/11/2026"), "start is '22/11/2026'; write it as"),
+    ]:
+        with pytest.raises(FlowctxError, match=re.escape(words)):
+            wrong()
+
+
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [
+        ({"workflow": "flow"}, "workflow='flow' is no workflow; pass what Workflow"),
+        ({"scheme": prices}, "scheme= takes a PartitionScheme, not a Workflow"),
+    ],
+)
+def test_a_context_is_of_a_workflow_or_of_a_scheme(about, words):
+    """Neither a name nor one for the other will do."""
+    context = dg.build_op_context(partition_key="2012-10-26")
+    with pytest.raises(FlowctxError, match=re.escape(words)):
+        workflow_context(context, **about)
 
 
 # --- the job of ops -----------------------------------------------------------------------------------------------

@@ -34,6 +34,8 @@ def asset_key(workflow: Source, step: str, key_prefix: KeyPrefix | None = None) 
 
 def key_path(workflow: Source, key_prefix: KeyPrefix | None) -> tuple[str, ...]:
     """Return what the keys of a workflow's steps begin with."""
+    if not hasattr(workflow, "steps"):
+        raise WorkflowError(f"{workflow!r} is no workflow; pass what Workflow(...) returned")
     if isinstance(key_prefix, Mapping):
         key_prefix = key_prefix.get(workflow.name)
     parts = (key_prefix,) if isinstance(key_prefix, str) else tuple(key_prefix or ())

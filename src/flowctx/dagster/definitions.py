@@ -88,6 +88,8 @@ def workflow_assets(
     read_text(group_name, "group_name")
     read_text(io_manager_key, "io_manager_key")
     checked = _checked_steps(workflow, checks)
+    if deps is not None and not isinstance(deps, Mapping):
+        raise WorkflowError('deps must be a dict by step, such as {"fetch": [landed]}: it says which step needs what')
     for name in deps or ():
         _ = workflow[name]
     definition = partitions_def(workflow.partitions)

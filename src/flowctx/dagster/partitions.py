@@ -74,13 +74,33 @@ def partitions_def(scheme: PartitionScheme | None) -> dg.PartitionsDefinition[st
     Args:
         scheme: The scheme; with None the answer is None.
 
+    Raises:
+        PartitionError: It is no scheme.
+
     Example:
         >>> from flowctx import PartitionScheme, Weekly
         >>> weeks = PartitionScheme(week=Weekly(start="2012-01-13", end="2012-01-20"), tier=["T1"], venue=["N/Y"])
         >>> list(partitions_def(weeks).get_partition_keys())
         ['T1~N%2FY|2012-01-07', 'T1~N%2FY|2012-01-14']
     """
-    return None if scheme is None else _partitions_def(scheme)
+    return None if scheme is None else _partitions_def(check_scheme(scheme, "partitions_def"))
+
+
+def check_scheme(scheme: object, asked: str) -> PartitionScheme:
+    """Return ``scheme`` if it is one.
+
+    Args:
+        scheme: What was passed.
+        asked: What it was passed to.
+
+    Raises:
+        PartitionError: It is none.
+    """
+    if not isinstance(scheme, PartitionScheme):
+        raise PartitionError(
+            f"{asked} takes a PartitionScheme, not a {type(scheme).__name__}; that of a workflow is workflow.partitions"
+        )
+    return scheme
 
 
 @lru_cache(maxsize=64)

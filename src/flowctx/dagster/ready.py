@@ -63,7 +63,7 @@ def inputs_sensor(
     flow = check_workflow(workflow)
     readiness = Readiness.checked(flow, f"inputs_sensor() of workflow {flow.name!r}", on_restatement)
     check_prefix(flow, key_prefix)
-    since = read_date(start)
+    since = read_date(start, "start")
     if since is None:
         raise WorkflowError(f"start={start!r} must be the first as-of date, such as '2026-01-01'")
     sensor_name = name or f"{flow.name}_inputs"

@@ -23,7 +23,7 @@ from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_context import begin, capture_id_of, derived_trace_id, occasion_of
 from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX, RunRequest, read_value
 from flowctx.core.workflow.step_config import step_config_of
-from flowctx.dagster.partitions import from_dagster_key, scheme_of
+from flowctx.dagster.partitions import check_scheme, from_dagster_key, scheme_of
 from flowctx.dagster.run_time import check_bare_key, check_one_of_time, time_dimension, window_of
 from flowctx.dagster.tags import BACKFILL_TAG, RunBefore, check_tags
 
@@ -112,7 +112,13 @@ class RunFacts:
         return self.captures_of or self.batch_id or self.first_run_id
 
     def keys_of(self, workflow: Workflow | None) -> tuple[str | None, ...]:
-        """Return the keys for which a workflow has a context: one without partitions may sit in a partitioned run."""
+        """Return the keys for which a workflow has a context: one without partitions may sit in a partitioned run.
+
+        Raises:
+            ContextError: It is no workflow.
+        """
+        if workflow is not None and not isinstance(workflow, Workflow):
+            raise ContextError(f"workflow={workflow!r} is no workflow; pass what Workflow(...) returned")
         if workflow is not None and workflow.partitions is None:
             return (None,)
         return self.keys or (None,)
@@ -148,7 +154,9 @@ class RunFacts:
             own_params = {name: value for name, value in params.items() if name not in RESERVED_NAMES}
         if workflow is not None:
             scheme = workflow.partitions
-        elif scheme is None:
+        elif scheme is not None:
+            check_scheme(scheme, "scheme=")
+        else:
             scheme = scheme_of(self.partitions_def)
         partition = self._partition(key, scheme, request)
         if workflow is not None and key is None and "tick" not in self.engine:

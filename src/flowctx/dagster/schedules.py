@@ -19,7 +19,7 @@ from flowctx.core.partitions.dagster_keys import static_values
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.dagster._compat import UnresolvedAssetJobDefinition
-from flowctx.dagster.partitions import open_weekdays, to_dagster_key
+from flowctx.dagster.partitions import check_scheme, open_weekdays, to_dagster_key
 from flowctx.dagster.tags import PARTITION_TAG, SCHEDULE_TAG
 
 #: Tag with the business date of a run.
@@ -78,7 +78,8 @@ def workflow_schedule(
         description: Shown in Dagster's UI.
 
     Raises:
-        WorkflowError: The scheme has no cadence, ``name`` is missing or ``catch_up`` negative.
+        WorkflowError: The scheme has no cadence, ``name`` is missing or ``catch_up`` negative or no number.
+        PartitionError: It is no scheme.
 
     Example:
         ::
@@ -86,12 +87,13 @@ def workflow_schedule(
             job = dg.define_asset_job("daily", [prices], partitions_def=partitions_def(scheme))
             defs = dg.Definitions([prices], jobs=[job], schedules=[workflow_schedule(job, scheme, catch_up=5)])
     """
+    check_scheme(scheme, "workflow_schedule")
     if scheme.cadence is None:
         raise WorkflowError(
             "the scheme has no cadence, so nothing says when its keys are due; give it one, such as Daily"
         )
-    if catch_up < 0:
-        raise WorkflowError(f"catch_up={catch_up} must be 0 or more: it counts business dates")
+    if not isinstance(catch_up, int) or catch_up < 0:
+        raise WorkflowError(f"catch_up={catch_up!r} must be a number, 0 or more: it counts business dates")
     is_job = isinstance(target, dg.JobDefinition | UnresolvedAssetJobDefinition)
     schedule_name = name or (f"{target.name}_schedule" if is_job else None)  # type: ignore[union-attr]
     if schedule_name is None:
