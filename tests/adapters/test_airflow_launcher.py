@@ -318,8 +318,11 @@ def test_what_the_ledger_has_lost_runs_again(airflow: Airflow, ledger: Ledger, c
     progress = fill(airflow, ledger)
     assert (progress.ended, progress.complete) == ({PartitionState.PARTIAL: 3}, False)
     assert {run.error for run in ledger.batches.iter_outcomes("b")} == {
-        "airflow calls it done, and the ledger has nothing of it"
+        "airflow calls it done, and the ledger has nothing of it: see whether tasks there write to this ledger "
+        "(FLOWCTX_LEDGER_URL)"
     }
+    (told,) = [text for text in caplog.messages if "3 partitions as done" in text]
+    assert "; before they run again, see whether tasks there write to this ledger (FLOWCTX_LEDGER_URL)" in told
     fill(airflow, open_ledger("memory://"))  # one that knows nothing of the batch
     assert {tuple(body["task_ids"]) for body in airflow.cleared} == {tuple(sorted(flow.steps))}
     assert [len(airflow.runs), len(airflow.cleared)] == [3, 3]

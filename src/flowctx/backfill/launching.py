@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from flowctx.backfill.leading import NOTES, LaunchOptions, LeadLaunch
 from flowctx.backfill.order import InputOrder
 from flowctx.backfill.polling import PollingLauncher
-from flowctx.backfill.settling import SettledRun
+from flowctx.backfill.settling import SEE_LEDGER, SettledRun
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
+from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow
+
+logger = logging.getLogger("flowctx")
 
 
 class Launch(LeadLaunch):
@@ -31,6 +35,8 @@ class Launch(LeadLaunch):
         self.work, self.launcher = work, launcher
         #: When an engine was last about to be asked, on the ledger's clock, if that is known.
         self.polled_at: datetime | None = None
+        #: How many partitions its engine has called done of which the ledger has nothing.
+        self.unrecorded = 0
 
     def jobs(self) -> Iterator[Job | None]:
         """Yield what is to run, counting what is passed over; ``None`` while all that is left waits."""
@@ -59,12 +65,26 @@ class Launch(LeadLaunch):
             if run is None and self.settling is not None and isinstance(self.launcher, PollingLauncher):
                 self.polled_at = self.settling.ledger.now()
         self.progress.under_way = self.launcher.under_way
+        self.warn_of_unrecorded()
+
+    def warn_of_unrecorded(self) -> None:
+        """Say how many partitions the ledger has nothing of, before the same command runs them again."""
+        if self.unrecorded and self.settling is not None:
+            logger.warning(
+                "batch %s: %s has %s as done, and %s has nothing of what they made; before they run again, %s",
+                self.batch.batch_id,
+                self.launcher.engine,
+                amount(self.unrecorded, "partition"),
+                getattr(self.settling.ledger, "url", "memory://"),
+                SEE_LEDGER,
+            )
 
     def take(self, run: PartitionRun) -> None:
         """Remember and pass on what became of a partition."""
         if not self.launcher.writes_ledger or not run.attempt:
             settled = SettledRun(run, run) if self.settling is None else self.settling.settle(run, self.polled_at)
             self.notes[run.workflow, run.partition] = settled.noted
+            self.unrecorded += settled.lost
             run = settled.known
         if run.state.ended:
             self.progress.end(run)

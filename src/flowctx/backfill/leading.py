@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
-from flowctx.backfill.settling import Settling
+from flowctx.backfill.settling import SEE_LEDGER, Settling
 from flowctx.core.batches.ledger import BatchStore, DecideBatch
 from flowctx.core.batches.outcomes import winning_outcome
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
@@ -197,10 +197,11 @@ class LeadLaunch(ABC):
         if again:
             logger.warning(
                 "batch %s: %s has %s as done, and the ledger has nothing of what they made, so they run again; if that "
-                "goes on, see whether tasks there write to this ledger (FLOWCTX_LEDGER_URL)",
+                "goes on, %s",
                 batch_id,
                 self._engine.engine,
                 amount(again, "partition"),
+                SEE_LEDGER,
             )
 
     def lead(self) -> None:

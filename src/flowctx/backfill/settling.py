@@ -24,6 +24,8 @@ logger = logging.getLogger("flowctx")
 
 #: So many runs of a batch are looked at.
 _MOST = 10_000
+#: What to do where the ledger has nothing of what an engine calls done.
+SEE_LEDGER = "see whether tasks there write to this ledger (FLOWCTX_LEDGER_URL)"
 _WORDS = {
     PartitionState.FAILED: "its engine says that it failed",
     PartitionState.CANCELED: "it was canceled",
@@ -73,7 +75,7 @@ def settle_run(
             found = latest_continuation(ledger, found)
     except UnknownRun:
         if outcome.state is PartitionState.OK and is_lost():
-            why = f"{outcome.engine} calls it done, and the ledger has nothing of it"
+            why = f"{outcome.engine} calls it done, and the ledger has nothing of it: {SEE_LEDGER}"
             outcome = replace(outcome, state=PartitionState.PARTIAL, error=why)
             return SettledRun(outcome, outcome, lost=True)
         return SettledRun(outcome, outcome)
