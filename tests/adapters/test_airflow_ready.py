@@ -415,5 +415,8 @@ def test_what_cannot_be_is_refused():
     ):
         with pytest.raises(WorkflowError, match=why):
             workflow_dag(flow, schedule="inputs", **arguments)
+    for slip in ("input", "Inputs"):
+        with pytest.raises(WorkflowError, match="is no cron expression; did you mean 'inputs'"):
+            workflow_dag(month, schedule=slip, start_date=SINCE)
     with pytest.raises(WorkflowError, match="goes with schedule='inputs'"):
         workflow_dag(month, on_restatement="run")

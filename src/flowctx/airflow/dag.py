@@ -19,6 +19,7 @@ from flowctx.airflow.run_order import zones_of
 from flowctx.airflow.steps import StepOperator
 from flowctx.airflow.watching import WATCHER, Watcher
 from flowctx.core.errors import WorkflowError
+from flowctx.core.suggestions import SLIP, nearest
 from flowctx.core.workflow.business_date import AsOf
 from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.definition import Step, StepFunction, Workflow, check_workflow
@@ -177,7 +178,10 @@ def _by_inputs(
     workflow: Workflow, mapped: list[str], dag_kwargs: Mapping[str, Any], on_restatement: str | None
 ) -> InputsSchedule | None:
     """Return the schedule by inputs, if that is asked for."""
-    if dag_kwargs.get("schedule") != "inputs":
+    schedule = dag_kwargs.get("schedule")
+    if schedule != "inputs":
+        if isinstance(schedule, str) and nearest(schedule.lower(), ["inputs"], cutoff=SLIP):
+            raise WorkflowError(f"schedule={schedule!r} is no cron expression; did you mean 'inputs'?")
         if on_restatement is not None:
             raise WorkflowError("on_restatement= goes with schedule='inputs'; pass both, or neither")
         return None
