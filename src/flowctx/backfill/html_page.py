@@ -60,7 +60,9 @@ def _plain(status: BatchStatus) -> str:
         for run in status.failures[:MAX_TRACEBACKS]
     ]
     failed = (
-        table(f"Failures ({status.counts.get('failed', 0):,})", ("partition", "step", "error"), rows) if rows else ""
+        table(f"Failures ({max(status.counts.get('failed', 0), len(rows)):,})", ("partition", "step", "error"), rows)
+        if rows
+        else ""
     )
     return table(f"Batch {_text(status.batch.batch_id)}", ("workflow", "partitions"), counts) + failed
 
@@ -72,7 +74,7 @@ def _text(value: str | None) -> str:
 def _skips(status: BatchStatus) -> str:
     """Return why partitions were skipped, as a table; it stands in the page as it is."""
     hidden = "" if status.skips else " hidden"
-    return f'<section id="skips"{hidden}>{_why("Skipped", "partitions", status.skips)}</section>'
+    return f'<section id="skips"{hidden}>{_why(status, "Skipped", "partitions", status.skips)}</section>'
 
 
 def _reasons(status: BatchStatus) -> str:
@@ -83,18 +85,22 @@ def _reasons(status: BatchStatus) -> str:
         ("waits", "Waiting", "partitions", status.waits),
         ("refused", "Could not go on", "partitions", status.refused),
     )
-    return "".join(f'<section id="{name}">{_why(title, of, why)}</section>' for name, title, of, why in tables if why)
+    return "".join(
+        f'<section id="{name}">{_why(status, title, of, why)}</section>' for name, title, of, why in tables if why
+    )
 
 
-def _why(title: str, of: str, counts: Mapping[str, int]) -> str:
-    return table(title, (of, "why"), [(f"{count:,}", _text(why)) for why, count in counts.items()])
+def _why(status: BatchStatus, title: str, of: str, counts: Mapping[str, int]) -> str:
+    shown = f"{title}, of all workflows" if status.by_workflow else title  # also where the page shows one of them
+    return table(shown, (of, "why"), [(f"{count:,}", _text(why)) for why, count in counts.items()])
 
 
 def _others(status: BatchStatus) -> str:
     """Return what carries the batch's id and is none of its partitions, as tables; nothing where there is none."""
     rows = [(_text(name), counted(counts)) for name, counts in status.others.items()]
     others = table("Other workflows", ("workflow", "runs"), rows) if rows else ""
-    apart = table("Outside of the selection", ("runs",), [(counted(status.outside),)]) if status.outside else ""
+    title = "Without a partition" if status.batch.selection is None else "Outside of the selection"
+    apart = table(title, ("runs",), [(counted(status.outside),)]) if status.outside else ""
     return f'<section id="others">{apart}{others}</section>' if apart or others else ""
 
 
