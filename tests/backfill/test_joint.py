@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill.desk import desk, month, nav
+from backfill.flows import flow
 from flowctx import BatchError, Daily, PartitionScheme, Workflow, WorkflowError
 from flowctx.backfill import Backfill, JointBackfill, LaunchProgress, LocalLauncher
 from flowctx.backfill.order import InputOrder, batch_inputs
@@ -202,3 +203,17 @@ def test_workflows_without_dates_come_before_or_after_those_with_dates() -> None
     order = [f"{item.workflow} {item.partition.rpartition('=')[2]}" for item in work]
     assert order[0] == "static T1"
     assert order[1:] == [f"{flow} 2013-01-0{day}" for day in (2, 3, 4) for flow in ("a", "b")]
+
+
+def test_one_workflow_that_takes_new_parameters_is_enough(ledger: Ledger) -> None:
+    """The batch is not said to keep its own where one keeps them, and another runs with what was given."""
+
+    def fill(fail: list[str], rate: float) -> LaunchProgress:
+        given = ((flow, "date=2012-01-02,tier=T1", {"fail": fail}), (nav, "date=2013-01-02", {"rate": rate}))
+        plans = [Backfill(one, some, "b", params=params, ledger=ledger) for one, some, params in given]
+        return JointBackfill(plans).launch(LocalLauncher(ledger, 1), retry_failed=True, extend=True)
+
+    assert fill(["date=2012-01-02|tier=T1"], 0.0).failed == 1
+    mixed = fill([], 0.1)
+    assert (mixed.complete, mixed.params_kept) == (True, False)
+    assert fill([], 0.2).params_kept

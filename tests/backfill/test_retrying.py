@@ -209,6 +209,16 @@ def test_no_code_is_wrong_where_nothing_says_so() -> None:
     ]
 
 
+def test_a_source_of_what_was_stale_goes_on_by_itself() -> None:
+    """It does not get the parameters of the workflow that is mended."""
+    ids = {"run_id": "r", "engine": "local", "last_seen_at": NOON, "category": "CONFIGURATION", "step": "load"}
+    failed = PartitionRun(partition="p=1", state=PartitionState.FAILED, recorded=True, workflow="source", **ids)
+    mend = replace(PLANNED, params_from=ParamsAgain.name)
+    assert advice([failed], mend) == ["1 CONFIGURATION: with other parameters: flowctx resume RUN -p NAME=VALUE"]
+    (line,) = advice([replace(failed, workflow="w")], mend)
+    assert "flowctx backfill flows:w --stale --batch b --retry-failed --extend -p NAME=VALUE" in line
+
+
 def test_advice_asks_for_parameters_that_are_not_kept() -> None:
     """Where one of a batch is hidden, they have to be typed again; else they are those of the batch."""
     ids = {"run_id": "r", "engine": "local", "last_seen_at": NOON}

@@ -132,7 +132,11 @@ def _what_to_do(category: str, batch: BatchRecord, failures: Sequence[PartitionR
         return _after_changes(batch, failures)
     when, more = _ADVICE.get(category, _ADVICE["TRANSIENT"]) if category else (_NO_STEP, "")
     where = _WHERE if category == "INTERNAL" and any(run.recorded for run in failures) else ""
-    if batch.selection is None:
+    # With --stale, -p is of the workflow that was named, and not of those that it reads.
+    of_source = has_params_again(batch.params_from) and any(
+        run.workflow not in ("", batch.workflow) for run in failures
+    )
+    if batch.selection is None or (category == "CONFIGURATION" and of_source):
         how = _UNPLANNED_PARAMS if category == "CONFIGURATION" else _UNPLANNED
         engines = sorted({run.engine for run in failures})
         return f"{when}: {'; '.join(how.get(name, f'run them again on {name}') for name in engines)}{where}"

@@ -198,16 +198,14 @@ class JointBackfill:
         if isinstance(launcher, BulkLauncher):
             raise BatchError(_not_in_bulk(self.workflows))
         batch = self.reconcile(extend=extend)
-        for plan in self.plans if extend else ():
-            plan.weigh_params(retry_failed=retry_failed, retry_skipped=retry_skipped)
+        how = {"retry_failed": retry_failed, "retry_skipped": retry_skipped}
+        kept = [plan.weigh_params(**how) for plan in self.plans] if extend else []
         launcher = WorkflowLaunchers(launcher) if isinstance(launcher, PollingLauncher) else launcher
         self._check(from_step)
         for plan in self.plans:
             launcher.check(plan.workflow)
         warn_of_superseded(self.ledger, batch)
-        work = self.iter_work(
-            launcher.engine, retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step
-        )
+        work = self.iter_work(launcher.engine, **how, from_step=from_step)
         launch = Launch(
             self.ledger.batches,
             InputOrder(self.workflows, work, launcher.engine),
@@ -222,7 +220,7 @@ class JointBackfill:
                 settling=Settling(self.ledger, self.batch_id, launcher),
             ),
         )
-        return replace(launch.to_the_end(), params_kept=any(plan.keeps_params for plan in self.plans))
+        return replace(launch.to_the_end(), params_kept=True in kept and False not in kept)
 
 
 def _not_in_bulk(workflows: Sequence[Workflow]) -> str:

@@ -216,14 +216,18 @@ class Backfill:
         if from_step is not None:
             self.workflow[from_step]
 
-    def weigh_params(self, **retry: bool) -> None:
-        """See whether anything would run with parameters that are added to the batch; if not, it keeps its own."""
+    def weigh_params(self, **retry: bool) -> bool | None:
+        """See whether anything would run with parameters that are added to the batch; if not, it keeps its own.
+
+        Returns:
+            Whether it keeps them; ``None`` where no others were asked for.
+        """
         known = self.ledger.find_batch(self.batch_id)
         own = known.of(self.workflow.name) if known is not None else None
-        if own is None or own.selection is None:
-            return
-        if not same_params(own, self.params, params_source(self.params_of)):
-            self.keeps_params = not self._plan(**retry).would_run
+        if own is None or own.selection is None or same_params(own, self.params, params_source(self.params_of)):
+            return None
+        self.keeps_params = not self._plan(**retry).would_run
+        return self.keeps_params
 
     def check_due(self, now: datetime) -> None:
         """Refuse partitions that are not due yet, as each of them would be refused on every engine.
