@@ -67,9 +67,12 @@ def partitions_def(scheme: PartitionScheme | None) -> dg.PartitionsDefinition[st
 
     A cadence becomes a ``TimeWindowPartitionsDefinition`` in its time zone, with closed days (and, under
     ``as_of="last_session"``, periods without a session) as exclusions; a cadence without an end goes as far as its
-    calendar is known. Static dimensions become one ``StaticPartitionsDefinition``: several are folded, in the
-    scheme's order, so that ``tier`` and ``venue`` become ``tier~venue`` with values such as ``T1~NYSE``. Both
-    together are a ``MultiPartitionsDefinition``, whose keys Dagster writes in the order of the dimensions' names.
+    calendar is known. What is due on its own day (``due=``) has its partition before its window has ended: Dagster has
+    that of the next session as soon as the last one is over, on weekends too.
+
+    Static dimensions become one ``StaticPartitionsDefinition``: several are folded, in the scheme's order, so that
+    ``tier`` and ``venue`` become ``tier~venue`` with values such as ``T1~NYSE``. Both together are a
+    ``MultiPartitionsDefinition``, whose keys Dagster writes in the order of the dimensions' names.
 
     Args:
         scheme: The scheme; with None the answer is None.
