@@ -18,6 +18,7 @@ from flowctx.backfill.superseding import MOST, superseded_text
 from flowctx.cli.following import listener, show_tally
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.durability.records import RunRecord, RunStatus
+from flowctx.core.errors import EngineError
 from flowctx.ledger import open_ledger
 from flowctx.testing import make_context
 
@@ -240,6 +241,20 @@ def test_a_batch_of_an_engine_is_canceled_with_the_workflow_that_is_typed(shell,
     typed = shell("cancel", "b", "--workflow", "cli_flows.py:prices")
     assert "if it is a backfill that dagster began, that goes on: cancel it there, too\n" in typed
     assert asked == ["prices"]
+
+
+def test_a_cancel_that_an_engine_refuses_says_what_is_done(shell, monkeypatch):
+    """The ledger has it as canceled by then; runs of the engine go on."""
+
+    def refuse(*args: object) -> None:
+        raise EngineError("no DAG 'prices'")
+
+    monkeypatch.setattr("flowctx.cli.standing._adopt", refuse)
+    with closing(open_ledger(os.environ["FLOWCTX_LEDGER_URL"])) as ledger:
+        ledger.batches.put(BatchRecord(batch_id="b", workflow="prices", selection="symbol=IBM", created_at=NOW))
+    printed = shell("cancel", "b", "--on", "airflow", "--workflow", "cli_flows.py:prices", exit_code=1)
+    assert "batch b is canceled; what runs of it on airflow was not stopped\nError: no DAG 'prices'" in printed
+    assert shell("status", "b", "--json")["canceled_at"] is not None
 
 
 def test_a_cancel_that_is_refused_cancels_nothing(shell):

@@ -309,7 +309,11 @@ def cancel(batch_id: str, engine: str | None, url: str | None, targets: Sequence
     wait_for_launcher(ledger.batches, batch_id)
     if workflows := typed or _workflows_on_engine(batch, engine):
         with _refused_as_typed():
-            _ask_engine(ledger, batch_id, engine, url, workflows)
+            try:
+                _ask_engine(ledger, batch_id, engine, url, workflows)
+            except EngineError:
+                echo(f"batch {batch_id} is canceled; what runs of it on {engine} was not stopped", err=True)
+                raise
     stopped = sum(_stop(ledger, one, url) for one in batch.by_workflow())
     died = _end_silent(ledger, batch)
     for name, counts in ledger.batches.runs_by_workflow(batch_id).items():
