@@ -173,6 +173,21 @@ def test_what_cannot_be_is_a_sentence(url: str) -> None:
         assert (words in refused.stderr, refused.exit_code) == (True, 2), refused.output
 
 
+def test_two_files_of_one_name_are_refused(url: str, tmp_path: Path) -> None:
+    """The second takes the place of the first in this process, so that no worker would find that one."""
+    source = (
+        "from flowctx import *\nflow = Workflow({!r}, partitions=PartitionScheme(t=['1']))\nflow.step('s')(print)\n"
+    )
+    for name in ("left", "right"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "named_twice.py").write_text(source.format(name))
+    places = [f"{tmp_path / name / 'named_twice.py'}:flow" for name in ("left", "right")]
+    refused = flowctx(url, "backfill", *places, "--batch", "b")
+    sys.modules.pop("named_twice")
+    assert "two files of one batch need two names" in refused.stderr
+    assert "no batch 'b'" in flowctx(url, "status", "b").output
+
+
 def test_a_batch_of_several_needs_all_its_names(url: str) -> None:
     """One of them alone is refused with the names of all, and is not run."""
     assert (

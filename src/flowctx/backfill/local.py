@@ -94,7 +94,7 @@ class LocalLauncher:
         if import_path is None:
             raise BatchError(
                 f"workflow {workflow.name!r} cannot be imported by worker processes; bind it to a name in a module, "
-                "such as prices = Workflow(...) in flows.py"
+                "such as prices = Workflow(...) in flows.py; two files of one batch need two names"
             )
         self._import_paths[workflow.name] = import_path
 
