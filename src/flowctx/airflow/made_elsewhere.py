@@ -7,9 +7,10 @@ from typing import Any
 
 from flowctx.airflow.outputs import label_of, step_name
 from flowctx.airflow.own_steps import run_name_of
-from flowctx.core.durability.recorded import find_run, latest_continuation
+from flowctx.core.durability.recorded import latest_continuation
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import MOST_INSTANCES, RunRecord, RunStatus
+from flowctx.core.errors import UnknownRun
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger import strict_from_env
@@ -22,8 +23,11 @@ def run_of(recorder: Recorder, task: Any) -> RunRecord | None:
     run, name = recorder.run, run_name_of(task)
     if name == run.workflow:
         return run
-    found = find_run(recorder.ledger, run.run_id, name, run.context.partition)
-    return latest_continuation(recorder.ledger, found) if found is not None else None
+    try:  # a step without a partition may follow one that has
+        found = recorder.ledger.get_run(run.run_id, workflow=name, partition=run.context.partition)
+    except UnknownRun:
+        return None
+    return latest_continuation(recorder.ledger, found)
 
 
 def instances_elsewhere(recorder: Recorder, mapped: Any) -> dict[str, Envelope]:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from flowctx import StepResult, Workflow
-from flowctx.core.durability.recorded import latest_continuation, recorded_envelope
+from flowctx import PartitionScheme, StepResult, Workflow, run
+from flowctx.core.durability.recorded import find_run, latest_continuation, recorded_envelope
 from flowctx.core.durability.records import RunRecord
 from flowctx.ledger.memory import MemoryLedger
 from step_by_step import StepByStep
@@ -69,3 +69,17 @@ def test_a_continuation_that_is_forgotten_leads_nowhere(flow, ledger):
     StepByStep(flow, ledger, run_id="e2", resume_from="e1").all_steps()
     known = ledger.get_run("e1")
     assert latest_continuation(MemoryLedger(), known) is known
+
+
+@pytest.mark.parametrize("funds", [["A"], ["A", "B"]])
+def test_an_instance_is_not_the_run_without_a_partition(ledger, funds):
+    """Under one id, what comes after all instances has a run of its own, whether there is one of them or several."""
+    each, whole = Workflow("flow", partitions=PartitionScheme(fund=funds)), Workflow("flow")
+    for flow in (each, whole):
+        flow.step(name="a")(lambda ctx: None)
+    for fund in funds:
+        run(each, partition=fund, run_id="r", ledger=ledger)
+    assert find_run(ledger, "r", "flow", None) is None
+    run(whole, run_id="r", ledger=ledger)
+    assert find_run(ledger, "r", "flow", None).context.partition is None
+    assert find_run(ledger, "r", "flow", each.partition_key("A")).context.partition == {"fund": "A"}

@@ -6,7 +6,7 @@ from flowctx.core.data.handles import bind
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.completeness import steps_of_other_runs
 from flowctx.core.durability.ledger import RunLedger
-from flowctx.core.durability.records import RunRecord, StepRecord
+from flowctx.core.durability.records import MOST_INSTANCES, RunRecord, StepRecord
 from flowctx.core.durability.resumption import envelopes
 from flowctx.core.errors import UnknownRun
 from flowctx.core.execution.artifacts import ArtifactStore
@@ -55,11 +55,20 @@ def recorded_envelope(
 
 
 def find_run(ledger: RunLedger, run_id: str, workflow: str | None, partition: PartitionKey | None) -> RunRecord | None:
-    """Return what the ledger remembers of a run, or ``None``."""
+    """Return what the ledger remembers of the run of just this partition, or ``None``.
+
+    A run without a partition may have instances under its id, which have one.
+    """
     try:
-        return ledger.get_run(run_id, workflow=workflow, partition=partition)
-    except UnknownRun:
-        return None
+        found = ledger.get_run(run_id, workflow=workflow, partition=partition)
+    except UnknownRun as exc:
+        if partition is not None or exc.__cause__ is not None:  # else there may be several
+            return None
+    else:
+        if found.context.partition == partition:
+            return found
+    runs = ledger.list_runs(workflow=workflow, run_id=run_id, limit=MOST_INSTANCES)
+    return next((run for run in runs if run.context.partition is None), None)
 
 
 def latest_continuation(ledger: RunLedger, run: RunRecord) -> RunRecord:
