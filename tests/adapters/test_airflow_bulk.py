@@ -75,6 +75,21 @@ def test_assets_are_told_of_what_a_failed_slice_has_captured(ledger: Ledger) -> 
     assert sorted(told(run)) == sorted(map(key, bulk.partitions()))
 
 
+def test_assets_are_told_of_a_slice_that_died_after_its_word(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has handed on is in XCom before Airflow makes its events: it has told of nothing."""
+    bulk = Bulk(ledger, "date=2012-01-02..2012-01-05", 2)
+    execute = airflow_bulk.RunSlice.execute
+
+    def dying(task: Any, context: Any) -> None:
+        context["ti"].xcom_push(key="return_value", value=execute(task, context))
+        raise OSError("killed")
+
+    monkeypatch.setattr(airflow_bulk.RunSlice, "execute", dying)
+    dag = workflow_bulk_dag(flow, outlets=[Asset("filled")], default_args={"retries": 0})
+    run = ran(dag, {"bulk": bulk.conf})
+    assert sorted(told(run)) == sorted(map(key, bulk.partitions()))
+
+
 def test_assets_are_told_once_of_slices_that_are_cleared(ledger: Ledger) -> None:
     """A slice that is cleared tells of what it makes then, and not again of what it, or ``tell``, has told of."""
     bulk = Bulk(ledger, "date=2012-01-02..2012-01-05", 2, fail=[BAD])

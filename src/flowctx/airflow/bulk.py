@@ -13,6 +13,7 @@ from airflow.sdk import DAG, Asset, BaseOperator, Context
 
 from flowctx.airflow._compat import AirflowFailException
 from flowctx.airflow._versions import AIRFLOW
+from flowctx.airflow.outputs import instance_states
 from flowctx.airflow.recording import ledger
 from flowctx.bulk import SliceProcess, captured_since, check_bulk, not_done, slice_counts
 from flowctx.core.batches.bulk import BULK, RUN_SLICE, BulkRequest, Slice, bulk_name
@@ -217,8 +218,10 @@ class BatchResult(BaseOperator):
 
 
 def _ends(context: Context, slices: int) -> list[Any]:
-    """Return what each slice has handed on; ``None`` of one that has failed."""
-    return list(context["ti"].xcom_pull(task_ids=RUN_SLICE, map_indexes=list(range(slices))))
+    """Return what each slice has handed on; ``None`` of one that has failed, if after that."""
+    ends = context["ti"].xcom_pull(task_ids=RUN_SLICE, map_indexes=list(range(slices)))
+    states = instance_states(context["ti"], [RUN_SLICE])
+    return [end if states.get(f"{RUN_SLICE}_{at}") == "success" else None for at, end in enumerate(ends)]
 
 
 def _told_until(context: Context, request: BulkRequest, slices: int) -> list[datetime]:
