@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 from jsonschema import Draft7Validator
 
-from flowctx import ContextError, Workflow, run
+from flowctx import ContextError, PartitionScheme, Workflow, run
 from flowctx.airflow import workflow_dag
 from flowctx.cli.options import CommandError, read_step_config
 from flowctx.dagster import WorkflowIOManager, workflow_assets, workflow_definitions
@@ -144,3 +144,14 @@ def test_the_shell_sets_it():
     ):
         with pytest.raises((ContextError, CommandError), match=words):
             read_step_config(typed, {name: "abc"})
+
+
+def test_a_slip_is_refused_before_the_first_step_of_a_mapped_dag_runs():
+    """Its instances and the step after them are of one workflow."""
+    each = Workflow("configured_each", partitions=PartitionScheme(fund=["A", "B"]))
+    each.step("gate", config={"limit": 3})(lambda ctx, config: dict(config))
+
+    def total(ctx): ...
+
+    with pytest.raises(ContextError, match="did you mean 'gate'"):
+        run_dag(workflow_dag(each, map_over=["fund"], reduce=total), step_config={"gat": {}})

@@ -124,6 +124,7 @@ def test_a_step_after_all_instances_sees_what_they_see(ledger):
     BROKEN[:] = [False]
     done = run_dag(dag, resume_from=failed.run_id).raise_for_failure()
     assert done.context.get_output("both", "told") == ["B", 2]
+    assert (done.context.batch_id, done.context.params["limit"]) == ("B", 2)
 
 
 def test_a_task_does_not_begin_in_a_run_that_continues_an_unknown_one(ledger):

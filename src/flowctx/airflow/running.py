@@ -23,12 +23,11 @@ from flowctx.airflow.context import run_context
 from flowctx.airflow.endings import end_of_dag_run, record_end
 from flowctx.airflow.outputs import from_payload, is_step, step_name, waits_for_all
 from flowctx.airflow.partitions import requested_key
-from flowctx.airflow.recording import ledger, store_of_runs
+from flowctx.airflow.recording import store_of_runs
 from flowctx.airflow.watching import Watcher
 from flowctx.core.data.encoding import to_json
 from flowctx.core.data.plain import freeze
-from flowctx.core.durability.continuation import resumed_context
-from flowctx.core.errors import ContextError
+from flowctx.core.errors import ContextError, UnknownRun
 from flowctx.core.execution.envelope import final_context, load_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -118,8 +117,9 @@ def run_dag(
         on_captured=on_captured,
         step_config=step_config,
     )
-    workflows = {flow for task in dag.tasks if isinstance(flow := getattr(task, "workflow", None), Workflow)}
-    step_config_of(workflows.pop() if len(workflows) == 1 else None, request.step_config)  # refused before a step runs
+    flows = (getattr(task, "workflow", None) for task in dag.tasks)
+    named = {flow.name: flow for flow in flows if isinstance(flow, Workflow) and flow.steps}
+    step_config_of(named.popitem()[1] if len(named) == 1 else None, request.step_config)  # refused before a step runs
     conf = _params(dag, workflow, params, request) | request.to_conf()
     with _quiet():
         prepare()
@@ -137,10 +137,16 @@ def run_dag(
                 histories = _to_the_end(dag, dag_run, session)
             returned = _compat.returned_values(dag_run, session)
             shown = {"dag": dag, "dag_run": dag_run, "params": dag.params.dump() | conf}
-            base = run_context(shown, workflow=workflow, **_rules(dag, histories))
-            if resume_from is not None and workflow is not None:
-                base = resumed_context(ledger(), workflow.name, base)
+            base = _base_context(shown, workflow, **_rules(dag, histories))
     return _Summary(dag, histories, returned, base).result()
+
+
+def _base_context(context: Mapping[str, Any], workflow: Workflow | None, **rules: Any) -> WorkflowContext:
+    """Return what the first step saw; where there is no run to continue, each step has said so."""
+    try:
+        return run_context(context, workflow=workflow, takes_over=True, **rules)
+    except UnknownRun:
+        return run_context(context, workflow=workflow, **rules)
 
 
 def _rules(dag: DAG, histories: Mapping[tuple[str, int], _History]) -> dict[str, Any]:
