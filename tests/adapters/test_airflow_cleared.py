@@ -103,3 +103,20 @@ def test_a_step_that_airflow_calls_failed_counts_as_it_is_recorded(ledger, marke
     found = ledger.get_run(run_id)
     assert (found.status, found.error) == (RunStatus.OK, None)
     assert [capture.state for capture in ledger.captures()] == [CaptureState.COMPLETE]
+
+
+@pytest.mark.parametrize(("stored", "deployed"), [(0, 2), (2, 0)])
+def test_a_clear_counts_whatever_retries_the_code_has_by_then(ledger, stored, deployed):
+    """Airflow counts with those of the stored DAG, and the process may have read a later one."""
+    lives = [1]
+
+    def of(retries):
+        flow = Workflow(f"retried_{stored}")
+        flow.step(name="load", retries=retries)(lambda ctx: {"life": lives[0]})
+        return workflow_dag(flow)
+
+    run_id = run_dag(of(stored), batch_id="b").run_id
+    lives[0] = 2
+    change(of(deployed), run_id, clear=["load"])
+    (record,) = ledger.steps(ledger.get_run(run_id).key)
+    assert (record.output["life"], record.attempts) == (2, 2)

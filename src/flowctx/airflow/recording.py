@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
+from datetime import timedelta
 from functools import cache
 from typing import Any, NoReturn, Protocol
 
@@ -88,6 +89,9 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
 
     def open_recorder() -> Recorder:
         opened.append(_open(operator, context))
+        attempt.first_number = _first_number(opened[-1], context)
+        # A task that was cleared is to run, also in a run that continues another.
+        attempt.runs_anyway = attempt.first_number > 1
         return opened[-1]
 
     def counted(upstream: Any, handed_on: Envelope | None) -> Envelope | None:
@@ -106,21 +110,34 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
     def instances(mapped: Any) -> Mapping[str, Envelope]:
         return instances_elsewhere(opened[-1], mapped) if opened else {}
 
-    return StepAttempt(
+    attempt = StepAttempt(
         step=operator.step,
         open=open_recorder,
         receive=lambda ctx: read_upstream(ctx, task, ti, store, counted, instances),
-        # A clear counts the tries anew; a task that was cleared is to run, also in a run that continues another.
-        runs_anyway=ti.try_number > 1 and ti.max_tries > task.retries,
         retried=lambda outcome: _is_retried(outcome, ti),
         config=plain_sequences(operator.config),
         number=ti.try_number,
-        first_number=max(1, ti.max_tries - task.retries + 1),
         store=store,
         reraise=ENGINE_EXCEPTIONS,
         skips_captured=(context["dag_run"].conf or {}).get("on_captured") == "skip",
         await_made=lambda item, keys: await_runs(operator, context, item, keys, ledger()),
     )
+    return attempt
+
+
+def _first_number(recorder: Recorder, context: Any) -> int:
+    """Return the first try of a step since its task was last cleared; 1 if it was not.
+
+    A clear counts the tries anew, with the retries of the stored DAG: this process may have other ones.
+    """
+    task, ti = context["task"], context["ti"]
+    if ti.try_number == 1 or not context["dag_run"].clear_number:
+        return 1
+    first: int = max(1, ti.max_tries - task.retries + 1)
+    record = recorder.earlier_try(step_name(task))
+    if record is None or record.started_at + timedelta(seconds=record.seconds) >= context["dag_run"].start_date:
+        return first
+    return max(first, record.attempts + 1)
 
 
 def _is_retried(outcome: Outcome, ti: Any) -> bool:
