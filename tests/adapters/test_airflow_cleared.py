@@ -120,3 +120,25 @@ def test_a_clear_counts_whatever_retries_the_code_has_by_then(ledger, stored, de
     change(of(deployed), run_id, clear=["load"])
     (record,) = ledger.steps(ledger.get_run(run_id).key)
     assert (record.output["life"], record.attempts) == (2, 2)
+
+
+def test_a_task_that_is_not_named_as_its_step_is_known_by_it(ledger):
+    """It could not run, and an ordinary clean-up makes the run a success of Airflow's."""
+    flow = Workflow("renamed_task")
+    flow.step("load")(lambda ctx: None)
+    flow.step("publish", after=[])(lambda ctx: None)
+
+    @task
+    def check():
+        raise ValueError("the vendor is down")
+
+    @task(trigger_rule="all_done")
+    def clean(): ...
+
+    with DAG("renamed_task_dag") as dag:
+        load = StepOperator(step=flow["load"], workflow=flow)
+        chain(check(), StepOperator(step=flow["publish"], workflow=flow, task_id="publish_prices"), last := clean())
+        load >> last
+    found = ledger.get_run(run_dag(dag).run_id)
+    why = "step 'publish': it did not run, because a task before it failed"
+    assert (found.status, found.error) == (RunStatus.FAILED, why)

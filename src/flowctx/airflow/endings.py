@@ -73,14 +73,14 @@ def record_end(ended: Ended) -> None:
 
 
 def _undone(run: RunRecord) -> dict[str, Undone] | None:
-    """Return the steps whose tasks failed, or could not run; a task is named as its step.
+    """Return the steps whose tasks failed, or could not run.
 
     An ordinary task that runs whatever happened lets Airflow call such a run a success.
     """
     from airflow.models.taskinstance import TaskInstance
 
     from flowctx.airflow._compat import open_session
-    from flowctx.airflow.task_states import UNRECORDED
+    from flowctx.airflow.task_states import TASK_IDS, UNRECORDED
 
     engine = engine_of(run.context)
     try:
@@ -88,13 +88,15 @@ def _undone(run: RunRecord) -> dict[str, Undone] | None:
             found = session.query(TaskInstance.task_id, TaskInstance.state, TaskInstance.id).filter_by(
                 dag_id=engine["dag_id"], run_id=run.run_id, map_index=engine.get("map_index", -1)
             )
-            named = [(task_id.rpartition(".")[-1], (str(state), _asked_at(at))) for task_id, state, at in found]
+            tasks = {task_id: (str(state), _asked_at(at)) for task_id, state, at in found}
     except Exception as exc:  # noqa: BLE001  # that it is over is to be recorded all the same
         logger.warning("which steps of run %s could not run is not known: %s", run.run_id, error_text(exc))
         return None
-    count = Counter(name for name, _ in named)
-    known = {name: seen for name, seen in named if count[name] == 1}  # else an ordinary task is named so, too
-    ended = {step: known[step] for step in run.steps if step in known}
+    names = {task_id: task_id.rpartition(".")[-1] for task_id in tasks}
+    count = Counter(names.values())
+    # Where several are named so, all but one are ordinary tasks.
+    ids = {name: at for at, name in names.items() if count[name] == 1} | engine.get(TASK_IDS, {})
+    ended = {step: tasks[ids[step]] for step in run.steps if ids.get(step) in tasks}
     return {step: Undone(UNRECORDED[state], at) for step, (state, at) in ended.items() if state in UNRECORDED}
 
 

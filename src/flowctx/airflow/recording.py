@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from typing import Any, NoReturn, Protocol
@@ -35,7 +36,7 @@ from flowctx.airflow.outputs import (
 )
 from flowctx.airflow.own_steps import is_own, made_with, run_name_of, workflow_of
 from flowctx.airflow.planned_runs import DagRuns
-from flowctx.airflow.task_states import failed_when_over, is_outdated
+from flowctx.airflow.task_states import TASK_IDS, failed_when_over, is_outdated
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.continuation import EngineRerun
 from flowctx.core.durability.endings import end_run, just_begun
@@ -167,7 +168,7 @@ def _open(operator: StepTask, context: Any) -> Recorder:
     plan = plan_run(
         recorded_in,
         owning_workflow or name,
-        ctx,
+        _with_task_ids(ctx, tasks),
         order=_order(tasks, owning_workflow),
         selected={step_name(task) for task in tasks.values()},
         over=lambda: failed_when_over(context["ti"], tasks),
@@ -185,6 +186,13 @@ def _open(operator: StepTask, context: Any) -> Recorder:
     if own_ledger is not None and just_begun(recorder.run):
         _stop_if_over(context["ti"], recorder)
     return recorder
+
+
+def _with_task_ids(ctx: WorkflowContext, tasks: Mapping[str, Any]) -> WorkflowContext:
+    """Return a context that says which tasks are not named as their steps, for whoever ends the run without the DAG."""
+    ids = {step_name(task): at for at, task in tasks.items() if at.rpartition(".")[-1] != step_name(task)}
+    engine = {**engine_of(ctx), TASK_IDS: ids} if ids else engine_of(ctx)
+    return replace(ctx, metadata={**ctx.metadata, "engine": engine})
 
 
 def _refuse_another_dag(ledger: Ledger, known: RunRecord | None, context: Any) -> None:

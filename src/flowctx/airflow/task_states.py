@@ -9,6 +9,8 @@ from typing import Any
 from flowctx.airflow.outputs import instance_key, instance_states, step_name
 from flowctx.core.durability.recorder import Recorder
 
+#: In what a context says of the engine: the tasks of the run's steps, by step, that are not named as those.
+TASK_IDS = "task_ids"
 #: States of a task that ended as it was to.
 _DONE = ("success", "skipped", "removed")
 #: States of a task of which nothing more is to come.
