@@ -7,10 +7,10 @@ from typing import Any
 
 from flowctx.airflow.outputs import label_of, step_name
 from flowctx.airflow.own_steps import run_name_of
-from flowctx.core.durability.recorded import latest_continuation
+from flowctx.core.durability.recorded import latest_continuation, recorded_envelope
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import MOST_INSTANCES, RunRecord, RunStatus
-from flowctx.core.errors import UnknownRun
+from flowctx.core.errors import InputMissing, UnknownRun
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger import strict_from_env
@@ -18,7 +18,26 @@ from flowctx.ledger import strict_from_env
 logger = logging.getLogger("flowctx")
 
 
-def run_of(recorder: Recorder, task: Any) -> RunRecord | None:
+def counted_envelope(recorder: Recorder, upstream: Any, handed_on: Envelope | None) -> Envelope | None:
+    """Return what counts of the step of another task, given what it handed on here: it may have run elsewhere since.
+
+    Raises:
+        InputMissing: What it handed on is older than what its run goes on with.
+    """
+    run = _run_of(recorder, upstream)
+    here = handed_on is not None and handed_on.status is not StepStatus.FAILED
+    # The run may have gone on elsewhere since: what its steps are made of then is not what Airflow still has.
+    if run is None or (here and run.attempt == 1):
+        return handed_on
+    found = recorded_envelope(recorder.ledger, run, step_name(upstream), of_others=not here)
+    if found is None and here and run.key != recorder.run.key:
+        status = recorder.ledger.statuses(run.key).get(step_name(upstream))
+        if (why := _not_made(run, step_name(upstream), status)) is not None:
+            raise InputMissing(why)
+    return handed_on if found is None else found
+
+
+def _run_of(recorder: Recorder, task: Any) -> RunRecord | None:
     """Return the run that the step of another task is recorded under, if it is; of another one, what it goes on as."""
     run, name = recorder.run, run_name_of(task)
     if name == run.workflow:
@@ -50,12 +69,12 @@ def instances_elsewhere(recorder: Recorder, mapped: Any) -> dict[str, Envelope]:
         label, record = label_of({name: partition[name] for name in dimensions}), records.get(key)
         if record is not None and record.complete:
             made[label] = Envelope(step=step, status=record.status, output=record.output)
-        elif (why := not_made(run, step, record.status if record else None)) is not None:
+        elif (why := _not_made(run, step, record.status if record else None)) is not None:
             made[label] = Envelope(step=step, status=StepStatus.FAILED, error=why)
     return made
 
 
-def not_made(run: RunRecord, step: str, status: StepStatus | None) -> str | None:
+def _not_made(run: RunRecord, step: str, status: StepStatus | None) -> str | None:
     """Return why what a step handed on before does not count, in a run that has gone on elsewhere and has not made it.
 
     Where the ledger may be away, it may not have all that was made.

@@ -22,7 +22,7 @@ from flowctx.airflow._compat import (
     run_type_of,
     xcom_storage_path,
 )
-from flowctx.airflow.made_elsewhere import instances_elsewhere, not_made, run_of
+from flowctx.airflow.made_elsewhere import counted_envelope, instances_elsewhere
 from flowctx.airflow.ordering import await_runs
 from flowctx.airflow.outputs import (
     TRIGGER_RULES,
@@ -41,7 +41,6 @@ from flowctx.artifacts import artifact_store
 from flowctx.core.durability.continuation import EngineRerun
 from flowctx.core.durability.endings import end_run, just_begun
 from flowctx.core.durability.ledger import Ledger, RunLedger
-from flowctx.core.durability.recorded import recorded_envelope
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunRecord, RunStatus, dag_ids_of
 from flowctx.core.durability.resumption import order_of
@@ -49,7 +48,7 @@ from flowctx.core.durability.run_ledgers import run_ledger
 from flowctx.core.durability.run_plan import plan_run
 from flowctx.core.durability.step_attempt import StepAttempt
 from flowctx.core.durability.takeover import begin_or_take_over
-from flowctx.core.errors import ContextError, InputMissing, LedgerError, Superseded, WorkflowError
+from flowctx.core.errors import ContextError, LedgerError, Superseded, WorkflowError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.execution.execute import Outcome
@@ -57,7 +56,6 @@ from flowctx.core.workflow.cascade import Before, Order, RunIf, nearest_before
 from flowctx.core.workflow.context import WorkflowContext, engine_of
 from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.import_path import import_path_of
-from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_request import RunRequest
 from flowctx.ledger import ledger_from_env, shared_ledger, strict_from_env
 
@@ -96,17 +94,7 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
         return opened[-1]
 
     def counted(upstream: Any, handed_on: Envelope | None) -> Envelope | None:
-        run = run_of(opened[-1], upstream) if opened else None
-        here = handed_on is not None and handed_on.status is not StepStatus.FAILED
-        # The run may have gone on elsewhere since: what its steps are made of then is not what Airflow still has.
-        if run is None or (here and run.attempt == 1):
-            return handed_on
-        found = recorded_envelope(opened[-1].ledger, run, step_name(upstream), of_others=not here)
-        if found is None and here and run.key != opened[-1].run.key:
-            status = opened[-1].ledger.statuses(run.key).get(step_name(upstream))
-            if (why := not_made(run, step_name(upstream), status)) is not None:
-                raise InputMissing(why)
-        return handed_on if found is None else found
+        return counted_envelope(opened[-1], upstream, handed_on) if opened else handed_on
 
     def instances(mapped: Any) -> Mapping[str, Envelope]:
         return instances_elsewhere(opened[-1], mapped) if opened else {}
