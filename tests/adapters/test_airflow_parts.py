@@ -296,10 +296,8 @@ def test_a_run_with_a_step_that_never_ran_is_partial(ledger):
     dag = workflow_dag(flow)
     run_with_a_mark(dag, "r", "first")
     found = ledger.get_run("r")
-    assert (found.status, found.error) == (
-        RunStatus.PARTIAL,
-        "step 'first' is not recorded: it has not run, or the ledger was away",
-    )
+    assert found.status is RunStatus.PARTIAL
+    assert "step 'first' is not recorded: it has not run, " in found.error
     assert [c.state for c in ledger.captures() if c.run_id == "r"] == [CaptureState.RELEASED]
 
 
