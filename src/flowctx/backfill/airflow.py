@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 from flowctx.backfill.again import as_another_run, needs_another_run
 from flowctx.backfill.airflow_api import AirflowApi
-from flowctx.backfill.airflow_obstacles import no_dag, obstacle, paused
 from flowctx.backfill.airflow_tasks import (
     Task,
     failed_without_task,
@@ -129,19 +128,18 @@ class AirflowLauncher(PollingLauncher):
             EngineError: It has no such DAG, or it is paused.
         """
         answer = self._api.call("GET", f"/dags/{dag_id}")
-        where = f"Airflow at {self._client.url}"
         if answer.status == 404 or (answer.status == 200 and answer.data.get("is_stale")):
-            raise EngineError(no_dag(dag_id, self._client.url, made_by))
+            raise self._api.no_dag(dag_id, made_by)
         if answer.status != 200:
-            raise EngineError(f"{where} answers {answer.status}: {answer.detail}")
+            raise EngineError(f"Airflow at {self._client.url} answers {answer.status}: {answer.detail}")
         if answer.data.get("is_paused"):
-            raise EngineError(paused(dag_id, self._client.url))
+            raise EngineError(self._api.paused(dag_id))
         found: Mapping[str, Any] = answer.data
         return found
 
     def obstacle(self, dag_id: str | None = None) -> str | None:
         """Return what the runs of a DAG wait for, by default those of the workflow's, if Airflow says so."""
-        return obstacle(lambda path: self._api.call("GET", path), dag_id or self._dag_id, self._client.url)
+        return self._api.obstacle(dag_id or self._dag_id)
 
     def _check_partitions(self, workflow: str, scheme: PartitionScheme, dag: Mapping[str, Any]) -> None:
         """Refuse a DAG that has not one run for each key of the scheme."""
@@ -270,7 +268,7 @@ class AirflowLauncher(PollingLauncher):
         self._scheme, self._dag_id = workflow.partitions, self._named or workflow.name
         self._steps = list(workflow.steps)
         if self._api.call("GET", f"/dags/{self._dag_id}").status == 404:
-            raise EngineError(no_dag(self._dag_id, self._client.url, f"dag = workflow_dag({workflow.name})"))
+            raise self._api.no_dag(self._dag_id, f"dag = workflow_dag({workflow.name})")
         piece = max(_NOT_SOUGHT.split(batch.batch_id), key=len)
         for run in self._runs(conf_contains=piece):
             batch_of_run = (run.get("conf") or {}).get("batch_id")

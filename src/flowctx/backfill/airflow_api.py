@@ -1,8 +1,9 @@
-"""The REST API v2 of an Airflow: it logs in, renews its token, and says what is refused."""
+"""The REST API v2 of an Airflow: it logs in, renews its token, and says what is refused or does not run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from flowctx.backfill.http import Answer, JsonClient
@@ -87,3 +88,27 @@ class AirflowApi:
             yield from answer[field]
             offset += len(answer[field])
             total = answer.get("total_entries") or 0 if answer[field] else 0
+
+    def no_dag(self, dag_id: str, made_by: str) -> EngineError:
+        """Say that there is no such DAG, and what to do."""
+        return EngineError(
+            f"Airflow at {self.client.url} has no DAG {dag_id!r}; put {made_by} into its DAG folder, and see whether "
+            "it parses: airflow dags list-import-errors"
+        )
+
+    def paused(self, dag_id: str) -> str:
+        """Say that a DAG is paused, and what to do."""
+        return f"DAG {dag_id!r} at Airflow at {self.client.url} is paused; type: airflow dags unpause {dag_id}"
+
+    def obstacle(self, dag_id: str) -> str | None:
+        """Return what the runs of a DAG wait for, if Airflow says so."""
+        dag = self.call("GET", f"/dags/{dag_id}")
+        if dag.status == HTTPStatus.OK and dag.data.get("is_paused"):
+            return self.paused(dag_id)
+        health = self.call("GET", "/monitor/health")
+        scheduler = health.data.get("scheduler") or {} if health.status == HTTPStatus.OK else {}
+        if scheduler.get("status") != "unhealthy":
+            return None
+        heard = scheduler.get("latest_scheduler_heartbeat")
+        since = f"has not been heard of since {heard}" if heard else "was never heard of"
+        return f"the scheduler of Airflow at {self.client.url} {since}; see whether it runs: airflow scheduler"
