@@ -26,6 +26,7 @@ from flowctx.parity import ENGINES, Parity
 from flowctx.parity import verify as compare
 from flowctx.parity.processes import Processes
 from flowctx.parity.shown import headline, lines, to_data
+from flowctx.parity.verifying import with_dates
 
 
 @click.command(short_help="Run partitions here and on engines, and compare.")
@@ -73,7 +74,7 @@ def verify(
     """  # noqa: D301 - \b is for click
     workflow = import_workflow(target)
     on = [name.strip() for name in engines.split(",") if name.strip()]
-    how["select"] = selection_typed(workflow, how["select"])
+    how["select"] = selection_typed(workflow, with_dates(workflow, how["select"]) if how["select"] else None)
     try:
         found = compare(
             workflow,

@@ -149,6 +149,12 @@ def run_here(work: Work, sides: Mapping[str, tuple[str, Path]]) -> Mapping[str, 
     return {name: run_side(work, engine, folder) for name, (engine, folder) in sides.items()}
 
 
+def with_dates(workflow: Workflow, text: str) -> str:
+    """Return the text of a selection; ``last:5`` alone can only mean dates."""
+    scheme = workflow.partitions
+    return f"{scheme.cadence_dimension}={text}" if scheme is not None and text.startswith("last:") else text
+
+
 def _keys(workflow: Workflow, select: Selection | str | None) -> Sequence[PartitionKey | None]:
     """Return the partitions that are meant, earlier dates first: later ones may read them."""
     scheme = workflow.partitions
@@ -159,7 +165,7 @@ def _keys(workflow: Workflow, select: Selection | str | None) -> Sequence[Partit
     if select is None:
         example = f"{scheme.cadence_dimension}=last:5" if scheme.cadence_dimension else f"{scheme.dimensions[0]}=…"
         raise PartitionError(f"say which partitions of {workflow.name!r} are compared: select={example!r} (--select)")
-    found = selected(scheme, select, None)
+    found = selected(scheme, with_dates(workflow, select) if isinstance(select, str) else select, None)
     for key in found:
         scheme.check_due(key, datetime.now(UTC))
     return sorted(found, key=lambda key: (scheme.as_of_date(key) or date.min, scheme.path_of(key)))
