@@ -147,6 +147,28 @@ def test_every_day_reads_a_session_as_itself(venues, tmp_path):
     assert seen == [capture, ["2012-10-26"], *([] if venues else [[]])]
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "read"),
+    [(-2, 0, [["2012-10-26"], ["2012-10-29", "2012-10-30"]]), (-1, -1, [[], ["2012-10-29"]])],
+)
+def test_every_day_reads_what_it_maps_by_partition(start, end, read, tmp_path):
+    """Also where just one of the days asked for is a session, or none."""
+    days = Daily(start="2012-10-01", calendar="WEEKDAYS", timezone="America/New_York")
+    mapping = dg.TimeWindowPartitionMapping(start, end)
+    seen: list[Any] = []
+
+    @dg.asset(ins={"fetched": dg.AssetIn(["flow", "fetch"], partition_mapping=mapping)}, partitions_def=DAYS)
+    def own(fetched: dict[Any, Any]) -> None:
+        seen.append([str(key["day"]) for key in fetched])
+
+    _, bench = beside(PartitionScheme(day=days), tmp_path, own)
+    for day in ("2012-10-26", "2012-10-29", "2012-10-30"):
+        assert bench.run(day, selection=["flow/fetch"]).success
+    for day in ("2012-10-28", "2012-10-30"):
+        assert bench.run(day, selection=["own"]).success
+    assert seen == read
+
+
 def test_a_rule_may_not_date_a_scheme_otherwise(tmp_path):
     """A rule that gives another date than the scheme of the partitions is refused, as it is for a step."""
     scheme, key, _ = SCHEMES["a week"]

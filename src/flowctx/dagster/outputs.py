@@ -59,7 +59,7 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
     return a dict of plain data, or one for each partition, by :class:`~flowctx.PartitionKey` or, where their backfill
     policy gives a run several, by Dagster's key; and an argument named after an asset gets its output, or
     ``{PartitionKey: output}`` where it depends on several partitions (always, if annotated so). Definitions with the
-    same windows, such as every day and the sessions among them, are of one partition each.
+    same windows, such as every day and the sessions among them, are of one partition each, unless the asset maps them.
 
     Args:
         base_path: A folder or any URL that fsspec knows, such as ``s3://bucket/outputs``; by default ``flowctx`` in the
@@ -253,7 +253,13 @@ def _by_partition(context: dg.InputContext, step: Any) -> bool:
         return True
     if step is None:
         return False
-    return bool(step.has_partition_key_range or not same_windows(step.run_partitions_def, context.asset_partitions_def))
+    if step.has_partition_key_range or not same_windows(step.run_partitions_def, context.asset_partitions_def):
+        return True
+    if step.run_partitions_def == context.asset_partitions_def:
+        return False
+    # A mapping may ask for several, of which the definition leaves out more or fewer from one run to the next.
+    op = dg.OpExecutionContext(step)
+    return op.has_assets_def and op.assets_def.get_partition_mapping(context.asset_key) is not None
 
 
 def _nothing(context: dg.InputContext, step: Any) -> ArtifactError:
