@@ -161,16 +161,16 @@ def test_after_the_end_of_the_upstream_nothing_old_stands_in():
 
 @pytest.mark.parametrize("end", ["2026-06-29", "2026-06-30"])
 @pytest.mark.parametrize("previous", [1, 20])
-def test_what_has_ended_has_ended_after_its_calendar_too(end, previous):
-    """The dates before are those of the cadence up to its end, and then none: the calendar is not asked for more."""
+def test_how_many_dates_an_end_is_ago_is_not_known_after_its_calendar(end, previous):
+    """Which of the dates before are after the end, its calendar says: where it does not reach, none is taken for it."""
     desk = BusinessCalendar.from_holidays("DESK", [], first="2026-01-01", last="2026-06-30")
     old = PartitionScheme(date=Daily(start="2026-04-01", end=end, calendar=desk))
     new = PartitionScheme(date=Daily(start="2026-04-01"))
     mapping = PartitionMapping(old, new, previous=previous)
     found = mapping.keys(new.key(date="2026-07-01"))
     assert len(found) == previous - (end == "2026-06-29")
-    later = new.key(date="2026-08-03")
-    assert (len(mapping.keys(later)), mapping.lacking(later)) == (0, f"its dates end on {end}")
+    with pytest.raises(CalendarError, match="^2026-07-01 is outside what is known of the calendar DESK"):
+        mapping.keys(new.key(date="2026-07-02"))
 
 
 def test_dates_before_are_read_where_the_end_is_after_the_calendar():

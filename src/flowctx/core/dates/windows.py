@@ -283,7 +283,7 @@ class Cadence(AsOfDates):
         of where those are; positions that it does not have are left out.
 
         Raises:
-            CalendarError: The calendar does not reach that far, and the cadence does not end before.
+            CalendarError: The calendar does not reach that far.
 
         Example:
             >>> from flowctx import Daily
@@ -294,10 +294,9 @@ class Cadence(AsOfDates):
         start = self._axis.period_start(self._unit_of(instant))  # of the first window that goes on after the instant
         if start <= self._first_of(self.start):
             return range(0)
-        high = self._count(start - 1)
-        ended = start - 1 > self._known_range[1]  # else that would have been refused
-        low = high if ended else max(0, self._axis.position(start) - self._base - n)
-        return range(low, max(low, high))
+        self._known(start - 1)
+        low = max(0, self._axis.position(start) - self._base - n)
+        return range(low, max(low, self._count(start - 1)))
 
     def _unit_of(self, instant: datetime) -> int:
         """Return the ordinal of the local day, or of the hour, that an instant is in."""
