@@ -138,6 +138,10 @@ class RunLedger(Protocol):
         """Return the runs that fit, the latest first."""
         ...
 
+    def runs_of(self, run_keys: Collection[str]) -> dict[str, RunRecord]:
+        """Return several runs, by the digests of their keys; those that nobody knows are left out."""
+        ...
+
     # -- what other runs have made ------------------------------------------------------------------------------------
 
     def captures(
@@ -314,10 +318,6 @@ class Ledger(RunLedger, Protocol):
         Returns:
             By the digest of the run's key, and the step's name; what is not recorded is left out.
         """
-        ...
-
-    def runs_of(self, run_keys: Collection[str]) -> dict[str, RunRecord]:
-        """Return several runs, by the digests of their keys; those that nobody knows are left out."""
         ...
 
     def captured_partitions(self, workflow: str) -> Iterator[PartitionKey]:

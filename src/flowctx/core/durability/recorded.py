@@ -6,9 +6,8 @@ from flowctx.core.data.handles import bind
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.completeness import steps_of_other_runs
 from flowctx.core.durability.ledger import RunLedger
-from flowctx.core.durability.records import MOST_INSTANCES, RunRecord, StepRecord
+from flowctx.core.durability.records import RunKey, RunRecord, StepRecord
 from flowctx.core.durability.resumption import envelopes
-from flowctx.core.errors import UnknownRun
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.partitions.key import PartitionKey
@@ -54,21 +53,13 @@ def recorded_envelope(
     return found
 
 
-def find_run(ledger: RunLedger, run_id: str, workflow: str | None, partition: PartitionKey | None) -> RunRecord | None:
+def find_run(ledger: RunLedger, run_id: str, workflow: str, partition: PartitionKey | None) -> RunRecord | None:
     """Return what the ledger remembers of the run of just this partition, or ``None``.
 
     A run without a partition may have instances under its id, which have one.
     """
-    try:
-        found = ledger.get_run(run_id, workflow=workflow, partition=partition)
-    except UnknownRun as exc:
-        if partition is not None or exc.__cause__ is not None:  # else there may be several
-            return None
-    else:
-        if found.context.partition == partition:
-            return found
-    runs = ledger.list_runs(workflow=workflow, run_id=run_id, limit=MOST_INSTANCES)
-    return next((run for run in runs if run.context.partition is None), None)
+    digest = RunKey(workflow=workflow, run_id=run_id, partition=partition).digest
+    return ledger.runs_of([digest]).get(digest)
 
 
 def latest_continuation(ledger: RunLedger, run: RunRecord) -> RunRecord:

@@ -124,6 +124,10 @@ class NoLedger:
         """Return none."""
         return []
 
+    def runs_of(self, run_keys: Collection[str]) -> dict[str, RunRecord]:
+        """Return none."""
+        return {}
+
     def captures(self, **query: Unpack[CaptureQuery]) -> list[Capture]:
         """Return none."""
         return []
@@ -245,6 +249,10 @@ class LenientLedger:
     def list_runs(self, **query: Unpack[RunQuery]) -> list[RunRecord]:
         """Return the runs that fit, the latest first."""
         return self._look(f"of {query.get('workflow')}", lambda: self._ledger.list_runs(**query), [])
+
+    def runs_of(self, run_keys: Collection[str]) -> dict[str, RunRecord]:
+        """Return runs by the digests of their keys, as far as they can be read."""
+        return self._look("of runs", lambda: self._ledger.runs_of(run_keys), {})
 
     def captures(self, **query: Unpack[CaptureQuery]) -> list[Capture]:
         """Return the captures that fit, as far as they can be read."""

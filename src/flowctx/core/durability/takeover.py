@@ -47,7 +47,7 @@ def _in_the_way(ledger: Ledger, plan: RunPlan) -> Iterator[RunRecord]:
         yield plan.resume.run
     for capture in ledger.captures(idempotency_key=plan.run.context.idempotency_key):
         if capture.state is CaptureState.HELD and capture.run_id not in (None, plan.run.run_id):
-            holder = find_run(ledger, str(capture.run_id), capture.workflow, capture.partition)
+            holder = find_run(ledger, str(capture.run_id), capture.workflow or plan.run.workflow, capture.partition)
             if holder is not None:
                 yield holder
 
