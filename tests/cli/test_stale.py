@@ -265,7 +265,7 @@ def test_a_parameter_that_is_called_otherwise_now_is_refused(chain):
         assert "partition date=2026-01-06 of double had parameters that are gone (by), and the workflow has" in refused
     assert "(factor): say what those are to be (-p factor=VALUE)" in refused
     refused = chain("backfill", "chained:total", *mend[2:], exit_code=2)
-    assert "what is only read runs first, without --stale" in refused
+    assert "run the stale partitions of a workflow that is only read before, without --stale" in refused
     assert chain(*mend, "-p", "factor=3", "--workers", "1", "--json")["ended"] == {"ok": 1}
     assert chain("backfill", "chained:total", "--batch", "next", "--stale", "--json")["ended"] == {"ok": 1}
 

@@ -135,13 +135,15 @@ class ParamsAgain(PartitionParams):
 
     def _refuse_lost(self, run: RunRecord) -> None:
         added = [name for name in self.workflow.params if name not in {**run.context.params, **self.params}]
-        removed = removed_params(self.workflow, run, self.ledger.steps(run.key)) if added else ()
+        removed = removed_params(self.workflow, run, ()) if added else []
+        if removed:  # of these, what the steps made their config of is still there
+            removed = removed_params(self.workflow, run, self.ledger.steps(run.key))
         what = f"partition {run.context.partition} of {self.workflow.name}"
         if removed:
             raise BatchError(
                 f"{what} had parameters that are gone ({', '.join(removed)}), and the workflow has others since "
-                f"({', '.join(added)}): say what those are to be (-p {added[0]}=VALUE); what is only read runs first, "
-                "without --stale"
+                f"({', '.join(added)}): say what those are to be (-p {added[0]}=VALUE); run the stale partitions of a "
+                "workflow that is only read before, without --stale"
             )
         if gone := [step for step in run.context.metadata.get(STEP_CONFIG) or {} if step not in self.workflow.steps]:
             raise BatchError(
