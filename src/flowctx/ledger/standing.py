@@ -68,6 +68,7 @@ def version_of(run: RunRecord, step: str, record: StepRecord | None, capture: Ca
         completed_at=optional_stamp(capture.completed_at) if capture is not None else None,
         first_completed_at=optional_stamp(capture.first_completed_at) if capture is not None else None,
         claimed_at=stamp(capture.claimed_at) if capture is not None else None,
+        grants=capture.fencing_token if capture is not None else 0,
         part=capture is None,
         has_step=has_step,
         other_steps=() if has_step else run.steps,

@@ -137,7 +137,7 @@ class SqlVersions(FindBatch):
 
 _OF_CAPTURE = (
     "partition", "subject", "capture_id", "revision", "state", "holder",
-    "completed_at", "first_completed_at", "claimed_at",
+    "completed_at", "first_completed_at", "claimed_at", "token",
 )  # fmt: skip
 _OF_RUN = (
     runs.c.run_id,
@@ -157,6 +157,7 @@ _PART_COLUMNS = (
     literal(None).label("state"),
     runs.c.run_key.label("holder"),
     *(literal(None).label(name) for name in ("completed_at", "first_completed_at", "claimed_at")),
+    literal(0).label("token"),
     *_OF_RUN,
     runs.c.selected,
     runs.c.begun_at,
@@ -237,6 +238,7 @@ def _version(row: Row, step: str, key: PartitionKey | None = None) -> Version:
             completed_at=row["completed_at"],
             first_completed_at=row["first_completed_at"],
             claimed_at=row["claimed_at"],
+            grants=int(row["token"]),
             step_status=StepStatus(row["step_status"]) if row["step_status"] else None,
             digest=row["digest"],
         )

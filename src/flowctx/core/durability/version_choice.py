@@ -141,9 +141,16 @@ def _known_at(versions: Iterable[Version], pruned: Iterable[PrunedVersion], time
     last, found = last_of_each(then), newest(then)
     for version in versions:
         first = version.first_completed_at
-        if first is not None and first <= at < (version.claimed_at or "") and _is_after(version, last):
-            raise VersionGone(_written_over(version))  # which may have been complete again, at any time in between
-    gone = [one for one in pruned if one.completed_at <= at and _is_after(one, last) and _hides(one, found)]
+        if first is None or not first <= at < (version.claimed_at or "") or not _is_after(version, last):
+            continue
+        # Of more than two grants, it may have been complete again, at any time in between.
+        if version.grants != 2 or _hides(version.subject, first, found):
+            raise VersionGone(_written_over(version))
+    gone = [
+        one
+        for one in pruned
+        if one.completed_at <= at and _is_after(one, last) and _hides(one.subject, one.completed_at, found)
+    ]
     if gone:
         raise VersionGone(_pruned(max(gone, key=lambda one: (one.revision, one.completed_at))))
     return found
@@ -158,8 +165,9 @@ def _is_after(one: Version | PrunedVersion, last: Mapping[str, Version]) -> bool
     return one.subject not in last or one.revision > last[one.subject].revision
 
 
-def _hides(one: PrunedVersion, found: Version | None) -> bool:
-    return found is None or one.subject == found.subject or one.completed_at > (found.completed_at or "")
+def _hides(subject: str, completed_at: str, found: Version | None) -> bool:
+    """Return whether what was complete since a time was newer than the version that was found."""
+    return found is None or subject == found.subject or completed_at > (found.completed_at or "")
 
 
 def _pruned(version: PrunedVersion) -> str:

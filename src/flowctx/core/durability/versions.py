@@ -41,6 +41,8 @@ class Version:
     first_completed_at: str | None = None
     #: When it was granted to whoever writes or wrote it, or they let go of what it held; as text that sorts.
     claimed_at: str | None = None
+    #: How often it was granted; 0: nobody knows.
+    grants: int = 0
     #: Whether its run does only some steps of the workflow, so that no capture is claimed yet.
     part: bool = False
     #: Whether its workflow had the step that is read, when it was made.
