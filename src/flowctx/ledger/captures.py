@@ -79,6 +79,19 @@ def _refuse(others: Sequence[Capture], before: Capture | None, now: datetime, on
             )
 
 
+def refuse_hole(captured: Capture | None, holder: str) -> None:
+    """Refuse that a part says there is nothing of what another run has completed under the same capture.
+
+    Raises:
+        AlreadyCaptured: It stays complete.
+    """
+    if captured is not None and captured.holder != holder and captured.state is CaptureState.COMPLETE:
+        raise AlreadyCaptured(
+            f"{_about(captured)} is complete{_by(captured)} and stays so: what a part has skipped does not replace it; "
+            "run the whole of it again if there is nothing"
+        )
+
+
 def claimant_of(run: RunRecord) -> dict[str, Any]:
     """Return what a capture says of the run that asks for it."""
     return {"workflow": run.workflow, "partition": run.context.partition, "run_id": run.run_id}

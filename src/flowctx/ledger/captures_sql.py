@@ -92,6 +92,10 @@ class SqlCaptures:
         if not self._database.sqlite:
             execute(at, lock_subject(), {"subject": idempotency_key})
 
+    def _capture_of(self, at: Connection, key: CaptureKey) -> Capture | None:
+        row = at.execute(select(captures).where(*_is(key))).mappings().first()
+        return capture_record(row) if row is not None else None
+
     def _fence_off(self, at: Connection, run_key: str, by: str | None) -> None:
         fenced = {"fence": runs.c.fence + 1, "nonce": None, "lease_until": None}
         at.execute(update(runs).where(runs.c.run_key == run_key).values(**fenced))

@@ -23,7 +23,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.artifacts_memory import MemoryArtifacts
-from flowctx.ledger.captures import by_subject, claimant_of, decide_claim
+from flowctx.ledger.captures import by_subject, claimant_of, decide_claim, refuse_hole
 from flowctx.ledger.old_names import OldNames
 from flowctx.ledger.ownership import owned, refuse_alive, refuse_known, refuse_unseen, reopened
 from flowctx.ledger.pruning_memory import MemoryPruning
@@ -163,6 +163,8 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
             now = self.now()
             if run.is_part and status in (RunStatus.OK, RunStatus.SKIPPED):
                 self._owned(run)
+                if status is RunStatus.SKIPPED and run.capture is not None:
+                    refuse_hole(self._captures.get(run.capture), run.key.digest)
                 self._take_capture(replace(run, selected=()), None, "recapture", timedelta(0))
             ended = replace(self._owned(run), status=status, error=error, finished_at=now, lease_until=None)
             self._runs[run.key] = ended

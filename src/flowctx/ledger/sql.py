@@ -24,7 +24,7 @@ from flowctx.core.durability.records import (
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.artifacts import SqlArtifacts, all_referred_paths, prefix_of
 from flowctx.ledger.batches import SqlBatches
-from flowctx.ledger.captures import claimant_of
+from flowctx.ledger.captures import claimant_of, refuse_hole
 from flowctx.ledger.captures_sql import SqlCaptures, held_by, settled
 from flowctx.ledger.database import Database
 from flowctx.ledger.driver import execute
@@ -282,6 +282,8 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
             now = self._database.now(at)
             if run.is_part and status in (RunStatus.OK, RunStatus.SKIPPED) and run.capture is not None:
                 self._take_turns(at, run.capture.idempotency_key)
+                if status is RunStatus.SKIPPED:
+                    refuse_hole(self._capture_of(at, run.capture), run.key.digest)
                 no_time = timedelta(0)
                 self._claim(at, run.capture, run.key.digest, now, no_time, "recapture", None, claimant_of(run))
             ended, settling = end_values(run, status, error, now)

@@ -12,7 +12,7 @@ from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus, StepRecord, VersionRead
 from flowctx.core.durability.version_choice import VersionChoice
-from flowctx.core.errors import CaptureHeld, VersionGone
+from flowctx.core.errors import AlreadyCaptured, CaptureHeld, VersionGone
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
 from flowctx.testing.clock import NOON, FakeClock
@@ -123,6 +123,8 @@ class VersionsContract:
             clock.advance(MINUTE)
         before = VersionChoice(known_at=NOON + 5 * MINUTE / 2)
         assert [v.run_id for v in [before.version(ledger.versions("nav", "value", [None]))] if v] == ["r2"]
+        first = VersionChoice(known_at=NOON + 3 * MINUTE / 2)
+        assert [v.run_id for v in [first.version(ledger.versions("nav", "value", [None]))] if v] == ["r1"]
         _recorded(ledger, _run("r3", "b1", None), RunStatus.FAILED)
         with pytest.raises(VersionGone):
             before.version(ledger.versions("nav", "value", [None]))
@@ -192,6 +194,10 @@ class VersionsContract:
         ledger.begin(_run("r4", "b2"))
         with pytest.raises(CaptureHeld):
             ledger.finish(late, RunStatus.SKIPPED)
+        done, late = _recorded(ledger, _run("r5", "b3")), replace(part, context=_run("r6", "b3").context)
+        with pytest.raises(AlreadyCaptured, match="complete by run r5 and stays so"):
+            _recorded(ledger, late, RunStatus.SKIPPED)
+        assert ledger.get_run("r5").fencing_token == done.fencing_token
 
     @pytest.mark.parametrize("anew", [True, False])
     def test_what_a_part_lets_go_of_was_known_until_then(self, ledger: Ledger, clock: FakeClock, anew: bool) -> None:
