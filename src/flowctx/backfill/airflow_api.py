@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
@@ -80,6 +81,11 @@ class AirflowApi:
             raise EngineError(f"Airflow at {self.client.url} answers {answer.status} to GET {path}: {answer.detail}")
         return answer.data
 
+    @cached_property
+    def version(self) -> str:
+        """The version of the server."""
+        return str(self.get("/version")["version"])
+
     def pages(self, path: str, field: str, **query: Any) -> Iterator[dict[str, Any]]:
         """Yield what a list has; Airflow may be configured to return less of it at a time than it is asked for."""
         offset, total = 0, 1
@@ -95,6 +101,26 @@ class AirflowApi:
             f"Airflow at {self.client.url} has no DAG {dag_id!r}; put {made_by} into its DAG folder, and see whether "
             "it parses: airflow dags list-import-errors"
         )
+
+    def active_dag(self, dag_id: str, made_by: str) -> Mapping[str, Any]:
+        """Return what Airflow has of a DAG whose runs can be started.
+
+        Args:
+            dag_id: The DAG.
+            made_by: What makes it, for messages.
+
+        Raises:
+            EngineError: It has no such DAG, or it is paused.
+        """
+        answer = self.call("GET", f"/dags/{dag_id}")
+        if answer.status == 404 or (answer.status == 200 and answer.data.get("is_stale")):
+            raise self.no_dag(dag_id, made_by)
+        if answer.status != 200:
+            raise EngineError(f"Airflow at {self.client.url} answers {answer.status}: {answer.detail}")
+        if answer.data.get("is_paused"):
+            raise EngineError(self.paused(dag_id))
+        found: Mapping[str, Any] = answer.data
+        return found
 
     def paused(self, dag_id: str) -> str:
         """Say that a DAG is paused, and what to do."""

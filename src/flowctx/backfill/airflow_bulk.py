@@ -7,8 +7,9 @@ from dataclasses import asdict
 from http import HTTPStatus
 from urllib.parse import quote
 
-from flowctx.backfill.airflow import LIVE, AirflowLauncher
+from flowctx.backfill.airflow import AirflowLauncher
 from flowctx.backfill.airflow import launcher_from_env as native_from_env
+from flowctx.backfill.airflow_dag import LIVE
 from flowctx.backfill.bulk import LANES, BulkLauncher
 from flowctx.core.batches.bulk import BULK, RUN_SLICE, BulkRequest, Slice, bulk_name
 from flowctx.core.batches.records import BatchRecord, PartitionRun, id_text
@@ -44,7 +45,7 @@ class AirflowBulkLauncher(BulkLauncher):
             EngineError: It is not; the message says what to do.
         """
         self._dag_id = self._named or bulk_name(workflow.name)
-        self._airflow._active_dag(self._dag_id, f"bulk = workflow_bulk_dag({workflow.name})")
+        self._airflow._api.active_dag(self._dag_id, f"bulk = workflow_bulk_dag({workflow.name})")
 
     def find(self, batch: BatchRecord, workflow: Workflow) -> Iterator[PartitionRun]:
         """Yield what ran partition by partition; nothing, where the workflow has its bulk DAG only."""
@@ -76,7 +77,7 @@ class AirflowBulkLauncher(BulkLauncher):
 
     def obstacle(self) -> str | None:
         """Return what the slices wait for, if Airflow says so."""
-        return self._airflow.obstacle(self._dag_id)
+        return self._airflow._api.obstacle(self._dag_id)
 
     def is_over(self) -> bool:
         """Return whether the run has ended."""

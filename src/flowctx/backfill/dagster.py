@@ -24,7 +24,7 @@ from flowctx.backfill.dagster_runs import (
     retried_by,
     time_of,
 )
-from flowctx.backfill.dagster_starting import STARTED, Place, concerns_all, is_away, started, why_not_started
+from flowctx.backfill.dagster_starting import STARTED, Place, Target, concerns_all, is_away, started, why_not_started
 from flowctx.backfill.http import JsonClient
 from flowctx.backfill.polling import MAX_ACTIVE, PAGE, POLL_SECONDS, PollingLauncher, UnderWay
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
@@ -84,10 +84,10 @@ class DagsterLauncher(PollingLauncher):
     ) -> None:
         super().__init__(JsonClient(url, name="Dagster", setting="FLOWCTX_DAGSTER_URL"), max_active)
         self._named, self._location = job, location
-        self._flow: Workflow | None = None
-        self._refreshes = False
-        self._place: Place | None = None
-        self._looks = 0
+        #: The workflows that were checked, and where their jobs are.
+        self._targets: dict[str, Target] = {}
+        #: How many more jobs of each workflow are looked for before they are started.
+        self._looks: dict[str, int] = {}
         #: Runs that had failed when they were last asked for, and of which Dagster had not said if it retries them.
         self._undecided: set[str] = set()
         #: Which runs say that they had a ledger.
@@ -124,10 +124,9 @@ class DagsterLauncher(PollingLauncher):
         Raises:
             EngineError: It is not; the message says what to do.
         """
-        self._flow = workflow
-        self._refreshes = any(step.refresh for step in workflow.steps.values())
         names = [self._named] if self._named else [f"{workflow.name}_job", workflow.name]
-        self._place = self._find_job(names, f"defs = workflow_definitions({workflow.name})")
+        place = self._find_job(names, f"defs = workflow_definitions({workflow.name})")
+        self._targets[workflow.name] = Target(workflow, place)
 
     def _find_job(self, names: Sequence[str], made_by: str) -> Place:
         """Return where one of some jobs is: in one code location, or in the one that is named.
@@ -165,21 +164,26 @@ class DagsterLauncher(PollingLauncher):
 
     def _prepare(self, batch: BatchRecord) -> None:
         # A launcher that was killed a moment ago may have asked for one more run than it could note.
-        self._looks = self._max_active
+        self._looks = dict.fromkeys(batch.workflows, self._max_active)
+
+    def _obstacle(self, batch: BatchRecord) -> str | None:
+        return self.obstacle()
 
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
+        target = self._targets[name := job.workflow or batch.workflow]
+        workflow = target.workflow
         known = {run.run_id for run in (before, job.before) if run is not None}
-        if before is not None and (self._goes_on_anew(job, before) or self._is_of_several(before)):
+        if before is not None and (self._goes_on_anew(target, job, before) or self._is_of_several(workflow, before)):
             # A re-execution would be of the same steps and partitions, with the same parameters; a run of all goes on
             # with what the ledger has of it.
             job, before = going_on(job, before), None
-        if before is None and self._looks > 0:
-            self._looks -= 1
+        if before is None and self._looks[name] > 0:
+            self._looks[name] -= 1
             found = self._started(job)
-            if found is not None and found["runId"] not in known and self._is_of_this_launch(job, found):
+            if found is not None and found["runId"] not in known and self._is_of_this_launch(workflow, job, found):
                 return self._launched(job, found["runId"])
             known |= {found["runId"]} if found is not None else set()
-        answer = started(partial(self._start, batch, job, before), partial(self._begun, job, known))
+        answer = started(partial(self._start, target, job, before), partial(self._begun, workflow, job, known))
         if answer["__typename"] == STARTED:
             return self._launched(job, answer["run"]["runId"], before.attempt + 1 if before else 1)
         if before is not None and (is_away(answer) or not self._runs({"runIds": [before.run_id]}, 1)):
@@ -188,44 +192,44 @@ class DagsterLauncher(PollingLauncher):
             raise self._error(why_not_started(answer))
         return self._refused(job, why_not_started(answer))
 
-    def _begun(self, job: Job, known: Collection[str]) -> dict[str, Any] | None:
+    def _begun(self, workflow: Workflow, job: Job, known: Collection[str]) -> dict[str, Any] | None:
         """Return the run of a job that has begun although the answer was lost, if there is one."""
         found = self._started(job)  # waits until it is back
         if found is None or found["runId"] in known:
             return None
         # A failure may be older than this call, too, if any run was known.
-        is_new = job.before is None or found["status"] == "SUCCESS" or self._is_of_this_launch(job, found)
+        is_new = job.before is None or found["status"] == "SUCCESS" or self._is_of_this_launch(workflow, job, found)
         return found if is_new else None
 
-    def _goes_on_anew(self, job: Job, before: PartitionRun) -> bool:
+    def _goes_on_anew(self, target: Target, job: Job, before: PartitionRun) -> bool:
         """Whether what ran before goes on as a run of its own: a re-execution would not do what is due."""
         if job.other_params or before.part or before.state is PartitionState.PARTIAL:
             return True
         if before.state is not PartitionState.FAILED:
             return False
-        return job.from_step is not None or self._refreshes or (not before.recorded and self.had_ledger(before))
+        return job.from_step is not None or target.refreshes or (not before.recorded and self.had_ledger(before))
 
-    def _is_of_several(self, before: PartitionRun) -> bool:
+    def _is_of_several(self, workflow: Workflow, before: PartitionRun) -> bool:
         """Whether a run was of a range of partitions, as those of Dagster's own backfills may be."""
-        scheme = self._flow.partitions if self._flow is not None else None
+        scheme = workflow.partitions
         if scheme is None:
             return False
         runs = self._runs({"runIds": [before.run_id]}, 1)
         return any(len(list(islice(partitions_of(run, scheme), 2))) > 1 for run in runs)
 
-    def _start(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> Mapping[str, Any]:
+    def _start(self, target: Target, job: Job, before: PartitionRun | None) -> Mapping[str, Any]:
         if before is not None:
             strategy = "FROM_FAILURE" if before.state is PartitionState.FAILED else "ALL_STEPS"
             again = {"parentRunId": before.run_id, "strategy": strategy}
             return self._ask(graphql.AGAIN, params=again, repeat=False)
-        assert self._place is not None  # noqa: S101 - check() saw to it
+        workflow, place = target
         tags = {RUN_TAG: job.run_id, **job.request.to_tags()}
-        if self._flow is not None and self._flow.partitions is not None and job.key is not None:
-            values = dagster_key_parts(job.key, self._flow.partitions)
+        if workflow.partitions is not None and job.key is not None:
+            values = dagster_key_parts(job.key, workflow.partitions)
             tags["dagster/partition"] = dagster_key_text(values)
             if len(values) > 1:
                 tags |= {f"dagster/partition/{name}": value for name, value in values.items()}
-        return self._launch(self._place, _config(batch.workflow, job), tags)
+        return self._launch(place, _config(workflow.name, job), tags)
 
     def _launch(self, place: Place, config: Mapping[str, Any], tags: Mapping[str, str]) -> Mapping[str, Any]:
         location, repository, name = place
@@ -240,10 +244,12 @@ class DagsterLauncher(PollingLauncher):
         """Return the latest run of a job, if there is one."""
         return next(iter(self._runs(graphql.tagged(RUN_TAG, job.run_id), 1)), None)
 
-    def _is_of_this_launch(self, job: Job, run: Mapping[str, Any]) -> bool:
+    def _is_of_this_launch(self, workflow: Workflow, job: Job, run: Mapping[str, Any]) -> bool:
         """Whether a run may be of this launch: it is under way, or did all of a job of which nothing was known."""
         goes_on = run["status"] in LIVE or is_retry_awaited(run)
-        return goes_on or (job.before is None and run["status"] == "SUCCESS" and self._state_of_success(run).done)
+        return goes_on or (
+            job.before is None and run["status"] == "SUCCESS" and self._state_of_success(run, workflow).done
+        )
 
     def _runs(self, wanted: Mapping[str, Any], limit: int, cursor: str | None = None) -> list[dict[str, Any]]:
         """Return the latest runs that a filter lets through."""
@@ -260,7 +266,7 @@ class DagsterLauncher(PollingLauncher):
                 return
             cursor = page[-1]["runId"]
 
-    def _changed(self, active: Mapping[str, UnderWay]) -> Iterator[tuple[str, PartitionRun]]:
+    def _changed(self, batch: BatchRecord, active: Mapping[str, UnderWay]) -> Iterator[tuple[str, PartitionRun]]:
         found = {run["runId"]: run for run in self._runs({"runIds": list(active)}, len(active))}
         undecided = {run_id for run_id, run in found.items() if is_undecided(run)}
         for run_id, (job, last) in active.items():
@@ -270,7 +276,8 @@ class DagsterLauncher(PollingLauncher):
             elif (retry := retry_of(run)) is not None:
                 yield run_id, self._launched(job, retry, last.attempt + 1)
             elif run["status"] not in LIVE and not is_retry_awaited(run) and run_id not in undecided - self._undecided:
-                yield run_id, self._partition_run(run, job.partition, last.attempt)
+                workflow = self._targets[job.workflow or batch.workflow].workflow
+                yield run_id, self._partition_run(run, job.partition, workflow, last.attempt)
         self._undecided = undecided
 
     # -- what Dagster knows -----------------------------------------------------------------------------------------
@@ -280,7 +287,6 @@ class DagsterLauncher(PollingLauncher):
 
         Of a run that Dagster has run again by itself, the retry is yielded alone.
         """
-        self._flow = workflow
         jobs = {self._named, f"{workflow.name}_job", workflow.name}
         seen: set[str] = set()
         for tag in _BATCH_TAGS:
@@ -292,7 +298,7 @@ class DagsterLauncher(PollingLauncher):
                     continue
                 keys = () if workflow.partitions is None else partitions_of(run, workflow.partitions)
                 if is_of(run, workflow, jobs) and (texts := [str(key) for key in keys]):
-                    state = self._partition_run(run, texts[0])
+                    state = self._partition_run(run, texts[0], workflow)
                     yield from (replace(state, partition=text) for text in texts)
 
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
@@ -304,38 +310,43 @@ class DagsterLauncher(PollingLauncher):
         while left and time.monotonic() < end:
             waiting = sorted(left)
             for start in range(0, len(waiting), PAGE):
-                yield from self._terminated(waiting[start : start + PAGE], left)
+                yield from self._terminated(batch, waiting[start : start + PAGE], left)
             time.sleep(POLL_SECONDS if left else 0)
 
-    def _terminated(self, ids: Sequence[str], left: dict[str, list[PartitionRun]]) -> Iterator[PartitionRun]:
+    def _terminated(
+        self, batch: BatchRecord, ids: Sequence[str], left: dict[str, list[PartitionRun]]
+    ) -> Iterator[PartitionRun]:
         """Have runs terminated, and take those that are over from what is left."""
         self._ask(graphql.STOP, ids=ids)
         found = {found_run["runId"]: found_run for found_run in self._runs({"runIds": ids}, len(ids))}
         for run_id in ids:
             found_run = found.get(run_id)
-            state = self._stopped(left[run_id][0], found_run)
+            state = self._stopped(batch, left[run_id][0], found_run)
             if found_run is not None and (retry := retry_of(found_run)) is not None:
                 left[retry] += [replace(run, run_id=retry, attempt=run.attempt + 1) for run in left.pop(run_id)]
             elif state.state.ended:
                 state = replace(state, ended_at=state.ended_at or datetime.now(UTC))
                 yield from (replace(state, partition=run.partition) for run in left.pop(run_id))
 
-    def _stopped(self, run: PartitionRun, found: Mapping[str, Any] | None) -> PartitionRun:
+    def _stopped(self, batch: BatchRecord, run: PartitionRun, found: Mapping[str, Any] | None) -> PartitionRun:
         """Return how a run stands that is to stop; one that is not there any more was deleted."""
         if found is not None:
-            return self._partition_run(found, run.partition, run.attempt)
+            target = self._targets.get(run.workflow or batch.workflow)
+            return self._partition_run(found, run.partition, target and target.workflow, run.attempt)
         return replace(run, state=PartitionState.CANCELED, last_seen_at=datetime.now(UTC), step=None, error=None)
 
-    def _partition_run(self, run: Mapping[str, Any], partition: str, attempt: int = 1) -> PartitionRun:
+    def _partition_run(
+        self, run: Mapping[str, Any], partition: str, workflow: Workflow | None, attempt: int = 1
+    ) -> PartitionRun:
         """Return what Dagster says of a run: ok if any step made something, and with the step that failed and why."""
         state = _STATES.get(run["status"], PartitionState.LAUNCHED)
         step = error = category = None
         if state is PartitionState.OK:
-            state = self._state_of_success(run)
+            state = self._state_of_success(run, workflow)
         elif is_retry_awaited(run):
             state = PartitionState.LAUNCHED
         elif state is PartitionState.FAILED:
-            step, error, category = failure_of(self._events(run["runId"]), self._flow)
+            step, error, category = failure_of(self._events(run["runId"]), workflow)
             error += "; Dagster was to run it again (run_retries), and has not" if is_to_be_retried(run) else ""
         ended = time_of(run["endTime"]) if state.ended else None
         return PartitionRun(
@@ -353,12 +364,12 @@ class DagsterLauncher(PollingLauncher):
             category=category,
         )
 
-    def _state_of_success(self, run: Mapping[str, Any]) -> PartitionState:
+    def _state_of_success(self, run: Mapping[str, Any], workflow: Workflow | None) -> PartitionState:
         """Return what a run did that Dagster calls a success: it may have been of a part, or skipped every step."""
         runs = [run]
         while (before := retried_by(runs[-1])) and (found := self._runs({"runIds": [before]}, 1)):
             runs += found
-        if self._flow is not None and is_part(runs[-1], self._flow):
+        if workflow is not None and is_part(runs[-1], workflow):
             return PartitionState.PARTIAL
         if any((one["stats"] or {}).get("materializations") for one in runs):
             return PartitionState.OK

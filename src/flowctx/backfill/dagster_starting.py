@@ -9,6 +9,7 @@ from flowctx.backfill.dagster_runs import LONGEST, one_line
 from flowctx.backfill.http import Patience
 from flowctx.core.errors import EngineUnavailable
 from flowctx.core.printable import brief
+from flowctx.core.workflow.definition import Workflow
 
 #: What an answer is called that has a run.
 STARTED: Final = "LaunchRunSuccess"
@@ -23,6 +24,18 @@ class Place(NamedTuple):
     location: str
     repository: str
     job: str
+
+
+class Target(NamedTuple):
+    """A workflow, and where its job is."""
+
+    workflow: Workflow
+    place: Place
+
+    @property
+    def refreshes(self) -> bool:
+        """Whether some step runs again although it is complete."""
+        return any(step.refresh for step in self.workflow.steps.values())
 
 
 def started(start: Callable[[], Mapping[str, Any]], find: Callable[[], Mapping[str, Any] | None]) -> Mapping[str, Any]:

@@ -19,7 +19,6 @@ from flowctx.backfill.progress import LaunchListener, LaunchProgress
 from flowctx.backfill.same_batch import known_batch, refuse_other_workflows
 from flowctx.backfill.settling import Settling
 from flowctx.backfill.superseding import warn_of_superseded
-from flowctx.backfill.workflow_launchers import WorkflowLaunchers
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.batches.records import BatchRecord, BatchWorkflow, Job, PartitionRun
 from flowctx.core.errors import BatchError
@@ -200,7 +199,7 @@ class JointBackfill:
         batch = self.reconcile(extend=extend)
         how = {"retry_failed": retry_failed, "retry_skipped": retry_skipped}
         kept = [plan.weigh_params(**how) for plan in self.plans] if extend else []
-        launcher = WorkflowLaunchers(launcher) if isinstance(launcher, PollingLauncher) else launcher
+        _refuse_one_name(launcher)
         self._check(from_step)
         for plan in self.plans:
             launcher.check(plan.workflow)
@@ -221,6 +220,15 @@ class JointBackfill:
             ),
         )
         return replace(launch.to_the_end(), params_kept=True in kept and False not in kept)
+
+
+def _refuse_one_name(launcher: Launcher) -> None:
+    """Refuse a launcher that launches one DAG or job only."""
+    if isinstance(launcher, PollingLauncher) and launcher._named is not None:
+        raise BatchError(
+            f"{launcher._named!r} is named for all workflows of the batch, and runs one of them; leave it out, or "
+            "launch that workflow alone"
+        )
 
 
 def _not_in_bulk(workflows: Sequence[Workflow]) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from flowctx.backfill.standstill import Standstill
@@ -60,13 +62,13 @@ class PollingLauncher(ABC):
         self._taking = self._watching = True
         self._prepare(batch)
         active = self._active = {}
-        standstill = Standstill(batch.batch_id, self.obstacle)
+        standstill = Standstill(batch.batch_id, partial(self._obstacle, batch))
         while self._watching:
             while self._taking and len(active) < self._max_active:
                 job = next(jobs, None)
                 if job is None:
                     break
-                run = self._taken(batch, job)
+                run = replace(self._taken(batch, job), workflow=job.workflow)
                 if not run.state.ended:
                     active[run.run_id] = UnderWay(job, run)
                 standstill.over()
@@ -75,8 +77,9 @@ class PollingLauncher(ABC):
                 break
             yield None
             time.sleep(POLL_SECONDS)
-            for run_id, run in self._changed(dict(active)):
+            for run_id, changed in self._changed(batch, dict(active)):
                 job = active.pop(run_id).job
+                run = replace(changed, workflow=job.workflow)
                 if not run.state.ended:
                     active[run.run_id] = UnderWay(job, run)
                 standstill.over()
@@ -124,11 +127,11 @@ class PollingLauncher(ABC):
         """Return whether a run that is over says that it had a ledger to be recorded in."""
 
     @abstractmethod
-    def obstacle(self) -> str | None:
+    def _obstacle(self, batch: BatchRecord) -> str | None:
         """Return what keeps the engine from running what it has started, if it says so, and what to do."""
 
     @abstractmethod
-    def _changed(self, active: Mapping[str, UnderWay]) -> Iterator[tuple[str, PartitionRun]]:
+    def _changed(self, batch: BatchRecord, active: Mapping[str, UnderWay]) -> Iterator[tuple[str, PartitionRun]]:
         """Yield the ids of runs, of those under way, that are it no more: how each ended, or what runs in its place."""
 
     def _taken(self, batch: BatchRecord, job: Job) -> PartitionRun:
@@ -169,5 +172,4 @@ class PollingLauncher(ABC):
             attempt=attempt,
             last_seen_at=datetime.now(UTC),
             error=error,
-            workflow=job.workflow,
         )

@@ -149,7 +149,7 @@ class Settling(NamedTuple):
         # A launcher of one's own may have been written before it was asked this.
         had_ledger = getattr(self.launcher, "had_ledger", None)
         try:
-            return had_ledger is not None and bool(had_ledger(outcome))
+            return had_ledger is not None and bool(had_ledger(replace(outcome, workflow=workflow)))
         except EngineUnavailable:
             raise
         except EngineError as exc:  # whoever launches may not be allowed to look at what steps handed on
