@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from backfill.desk import alone, desk, month, nav
-from flowctx import Daily, PartitionError, PartitionScheme, Workflow
+from flowctx import BusinessCalendar, Daily, Monthly, PartitionError, PartitionScheme, Workflow
 from flowctx.backfill.selecting import downstream, selections_of
 
 NOW = datetime(2026, 1, 9, tzinfo=UTC)
@@ -73,3 +73,22 @@ def test_a_chain_through_two_workflows_is_followed_to_its_end():
     other.step(name="s", inputs={"i": one.output("s")})(lambda ctx, *, i: None)
     found = downstream([(one, days.select("date=2013-01-04"))], [other], NOW)
     assert [str(some) for some in found] == ["date=2013-01-04..2013-01-10"] * 2
+
+
+def test_what_a_calendar_does_not_reach_is_left_out_and_told(caplog):
+    """It is not known whether it hangs on the selection; what is after the last date is left out anyway."""
+    known = BusinessCalendar.from_holidays("DESK", [], first="2013-01-01", last="2013-03-13")
+    days = Workflow("days", partitions=PartitionScheme(date=Daily(start="2013-01-01", calendar=known)))
+    days.step(name="value")(lambda ctx: None)
+    months = Workflow("months", partitions=PartitionScheme(month=Monthly(start="2013-01-31")))
+    months.step(name="total", inputs={"all": days.output("value")})(lambda ctx, *, all: None)
+    text, now = "date=2013-02-27..2013-03-13", datetime(2013, 6, 1, tzinfo=UTC)
+    chosen = [(days, days.partitions.select(text))]
+    assert str(downstream(chosen, [months], now, "2013-03-13")[1]) == "month=2013-02-28"
+    assert not caplog.messages
+    assert str(downstream(chosen, [months], now)[1]) == "month=2013-02-28"
+    assert str(selections_of([days, months], text, now=now)[1]) == "month=2013-02-28"
+    assert caplog.messages == 2 * [
+        "2013-03-31 of 'months' and later dates are left out: the calendar of 'days', which they read, does not reach "
+        "that far"
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
@@ -14,6 +15,8 @@ from flowctx.core.partitions.mapping import PartitionMapping
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
+
+logger = logging.getLogger("flowctx")
 
 _NAMES = re.compile(r"(\w+)\s*=")
 
@@ -58,6 +61,7 @@ def selections_of(
         if not names <= set(scheme.dimensions) and read:
             same_date = [one for one in read if not one.back] or read
             found[place] = _up_to(until, scheme, _union(scheme, _reading(scheme, same_date, found, now)))
+            _tell_unknown(workflows, place, same_date, now, until)
             continue
         try:
             found[place] = selected(scheme, text, until if scheme.cadence is not None else None)
@@ -101,6 +105,8 @@ def downstream(
             both = more if before is None else before | more
             if len(both) > (0 if before is None else len(before)):
                 found[place], grown = both, True
+    for place, read in enumerate(inputs):
+        _tell_unknown(workflows, place, [one for one in read if one.source in found], now, until)
     return [found.get(place, Selection._of(scheme, None)) for place, scheme in enumerate(schemes)]
 
 
@@ -109,6 +115,25 @@ def _reading(
 ) -> Iterator[Selection]:
     dates, due = _dates_due(scheme, now), scheme.due_keys(now)
     return (one.mapping.readers(found[one.source], dates) & due for one in read)
+
+
+def _tell_unknown(
+    workflows: Sequence[Workflow], place: int, read: Sequence[BatchInput], now: datetime, until: date | str | None
+) -> None:
+    """Say from which date on a workflow is left out, since a calendar does not reach what it reads."""
+    name, scheme = workflows[place].name, scheme_of(workflows[place])
+    dates = _dates_due(scheme, now)
+    for one in read:
+        if scheme.cadence is None or (known := one.mapping.known_dates(dates)) >= dates:
+            continue
+        first = scheme.cadence.text(scheme.cadence[known])
+        if until is None or first <= str(until):
+            logger.warning(
+                "%s of %r and later dates are left out: the calendar of %r, which they read, does not reach that far",
+                first,
+                name,
+                workflows[one.source].name,
+            )
 
 
 def _any_date_before(one: BatchInput, scheme: PartitionScheme, now: datetime) -> BatchInput:

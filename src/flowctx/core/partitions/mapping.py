@@ -202,6 +202,31 @@ class PartitionMapping:
         found = [self._reading(block, dates) for block in (() if tree is None else blocks(tree))]
         return Selection._of(self.downstream, union(found))
 
+    def known_dates(self, dates: int) -> int:
+        """Return of how many of the downstream's first dates it is known what they take in.
+
+        Args:
+            dates: How many of them are looked at.
+
+        Example:
+            >>> from flowctx import Daily, Monthly, PartitionScheme
+            >>> days = PartitionScheme(date=Daily(start="2012-01-03"))
+            >>> PartitionMapping(days, PartitionScheme(month=Monthly(start="2012-01-31"))).known_dates(12)
+            12
+        """
+        theirs, reading = self.upstream.cadence, self.downstream.cadence if self.downstream is not None else None
+        if theirs is None or reading is None:
+            return dates
+
+        def unknown(place: int) -> bool:
+            try:
+                self._dates_of(theirs, reading.window(reading[place]))
+            except CalendarError:
+                return True
+            return False
+
+        return bisect_left(range(dates), True, key=unknown)
+
     def _reading(self, block: Sequence[Runs], dates: int) -> Tree | None:
         """Return the paths of the downstream that take in any path of a block: a block, since dimensions are apart."""
         assert self.downstream is not None  # noqa: S101 - whoever asks has its keys
@@ -232,15 +257,8 @@ class PartitionMapping:
         def taken(place: int) -> range:
             return self._dates_of(cadence, reading.window(reading[place]))
 
-        def unknown(place: int) -> bool:
-            try:
-                taken(place)
-            except CalendarError:
-                return True
-            return False
-
         found: list[range] = []
-        dates = bisect_left(range(dates), True, key=unknown)
+        dates = self.known_dates(dates)
         for run in runs:
             first = bisect_left(range(dates), True, key=lambda place: taken(place).stop > run[0])
             after = bisect_left(range(dates), True, key=lambda place: taken(place).start > run[-1])
