@@ -90,6 +90,14 @@ def test_a_run_that_goes_on_elsewhere_is_left_alone(flow, ledger):
     assert ledger.get_run("e2").status is RunStatus.RUNNING
 
 
+def test_a_part_that_is_done_is_partial_although_its_engine_failed(ledger):
+    """What failed is another op: none of its own steps is undone."""
+    part = ledger.begin(replace(a_run("e1", batch_id="b"), selected=("a",)))
+    ledger.record(part, [a_step("a")])
+    assert end_run(ledger, ledger.get_run("e1"), RunStatus.FAILED, "another op", lambda run: {}) is RunStatus.PARTIAL
+    assert ledger.get_run("e1").error is None
+
+
 @pytest.mark.parametrize("how", ["ok", "skipped"])
 def test_a_part_whose_capture_another_run_has_is_partial(ledger, how):
     """It died before it could end, and has done the last of the steps; the other run says what the capture is."""

@@ -81,7 +81,8 @@ def end_run(
 ) -> RunStatus | None:
     """End a run that the ledger takes for running, as its engine says; what its steps recorded comes first.
 
-    A run that the engine calls failed, and of which no step is undone, is ok if all of its steps are.
+    A run that the engine calls failed, and of which no step is undone, is ok if all of its steps are; then a
+    part is partial.
 
     Args:
         ledger: Where it is recorded.
@@ -98,11 +99,13 @@ def end_run(
     statuses = ledger.statuses(run.key)
     order = dict.fromkeys(run.steps, ())
     found = status_when_over(order, statuses)
-    asked = found is RunStatus.OK or (found, status) == (RunStatus.PARTIAL, RunStatus.OK)
+    own = dict.fromkeys((name for name in order if name in (run.selected or order)), ())
+    is_done = status_when_over(own, {name: how for name, how in statuses.items() if name in own}) is RunStatus.OK
+    asked = is_done or (found, status) == (RunStatus.PARTIAL, RunStatus.OK)
     known = undone(run) if asked and status is not RunStatus.CANCELED else None
     whys = _undone_steps(ledger, run, known, statuses) if known else {}
-    is_whole = found is RunStatus.OK and known is not None and not whys
-    if status in (RunStatus.FAILED, RunStatus.CANCELED) and found is not RunStatus.FAILED and not is_whole:
+    is_done = is_done and known is not None and not whys
+    if status in (RunStatus.FAILED, RunStatus.CANCELED) and found is not RunStatus.FAILED and not is_done:
         found = status
     left = [name for name in order if name not in statuses]
     # The run does not tell which of its steps follow one that was skipped: those an engine skips without a word.
@@ -118,7 +121,7 @@ def end_run(
     elif found is RunStatus.PARTIAL and not run.is_part:
         error = error or not_recorded_text(left, skipped=skipped)
     try:
-        return finish_run(ledger, run, found, None if found is RunStatus.OK else error)
+        return finish_run(ledger, run, found, None if is_done and found is not RunStatus.FAILED else error)
     except Superseded:
         return None
 
