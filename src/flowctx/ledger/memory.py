@@ -25,7 +25,7 @@ from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.artifacts_memory import MemoryArtifacts
 from flowctx.ledger.captures import by_subject, claimant_of, decide_claim, refuse_hole
 from flowctx.ledger.old_names import OldNames
-from flowctx.ledger.ownership import owned, refuse_alive, refuse_known, refuse_unseen, reopened
+from flowctx.ledger.ownership import follower_key, owned, refuse_alive, refuse_known, refuse_unseen, reopened
 from flowctx.ledger.pruning_memory import MemoryPruning
 from flowctx.ledger.refusals import no_attempt, no_longer_held, one_run, superseded, taken_over
 from flowctx.ledger.versions_memory import MemoryVersions
@@ -76,7 +76,9 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
                 known = known.joined_by(run)
                 if known.status is RunStatus.RUNNING:
                     return self._join(known, lease)
-                run, resumes = reopened(known), None
+                key = follower_key(known)
+                follower = self._runs.get(key) if key is not None else None
+                run, resumes = reopened(known, self.now(), follower), None
                 completed = self._steps[run.key]
             elif resumes is not None:
                 self._check_resumable(resumes, seen, take_over=take_over)

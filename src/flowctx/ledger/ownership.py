@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from flowctx.core.durability.records import RunRecord, RunStatus
+from flowctx.core.durability.records import RunKey, RunRecord, RunStatus
 from flowctx.core.errors import RunAlive, RunExists, Superseded
 from flowctx.core.workflow.result import StepStatus
 
@@ -30,9 +30,23 @@ def owned(owner: str | None, now: datetime, lease: timedelta) -> dict[str, Any]:
     return {"owner": owner or this_process(), "begun_at": now, "lease_until": now + lease}
 
 
-def reopened(run: RunRecord) -> RunRecord:
-    """Return a run that is over, as it goes on itself when a step of it begins again, whoever went on with it."""
-    return replace(run, status=RunStatus.RUNNING, finished_at=None, error=None, continued_by=None)
+def reopened(run: RunRecord, now: datetime, follower: RunRecord | None) -> RunRecord:
+    """Return a run that is over, as it goes on itself when a step of it begins again.
+
+    Args:
+        run: The run.
+        now: The time now.
+        follower: Who went on with it; whoever looks for it is sent there only while that one is under way.
+    """
+    continued_by = run.continued_by if follower is not None and follower.is_alive(now) else None
+    return replace(run, status=RunStatus.RUNNING, finished_at=None, error=None, continued_by=continued_by)
+
+
+def follower_key(run: RunRecord) -> RunKey | None:
+    """Return the key of the run that went on with a run, if one did."""
+    if run.continued_by is None:
+        return None
+    return RunKey(workflow=run.workflow, run_id=run.continued_by, partition=run.context.partition)
 
 
 def refuse_alive(run: RunRecord, now: datetime) -> None:

@@ -31,7 +31,15 @@ from flowctx.ledger.driver import execute
 from flowctx.ledger.engine_names import SqlEngineNames
 from flowctx.ledger.file_rights import Lacking, lacking_in_file
 from flowctx.ledger.old_names import OldNames
-from flowctx.ledger.ownership import new_nonce, owned, refuse_alive, refuse_known, refuse_unseen, reopened
+from flowctx.ledger.ownership import (
+    follower_key,
+    new_nonce,
+    owned,
+    refuse_alive,
+    refuse_known,
+    refuse_unseen,
+    reopened,
+)
 from flowctx.ledger.pruning import Pruning
 from flowctx.ledger.pruning_counts import PruningCounts
 from flowctx.ledger.refusals import superseded
@@ -183,7 +191,9 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
                 refuse_known(known, now)
             if known.status is RunStatus.RUNNING:
                 return self._join(at, known, wanted, now)
-            run, resumes = reopened(known.joined_by(run)), None
+            key = follower_key(known)
+            follower = self._known(at, key)[0] if key is not None else None
+            run, resumes = reopened(known.joined_by(run), now, follower), None
         elif resumes is not None:
             self._take(at, resumes, now, wanted)
             run = replace(run, fencing_token=resumes.fencing_token + 1 if resumes.key == run.key else 1)

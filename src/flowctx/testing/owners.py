@@ -84,6 +84,18 @@ class OwnersContract:
         assert again.continued_by is ledger.get_run("first").continued_by is None
         assert [capture.run_id for capture in ledger.captures()] == ["first"]
 
+    def test_a_part_that_begins_again_is_followed_while_the_other_is_under_way(self, ledger: Ledger) -> None:
+        """A part has no capture that it could take from it."""
+        first = replace(a_run("first", batch_id="b1"), selected=("a",))
+        ledger.finish(ledger.begin(first), RunStatus.FAILED)
+        other = replace(a_run("other", batch_id="b1"), selected=("a",), attempt=2)
+        begun = ledger.begin(other, resumes=ledger.get_run("first"))
+        again = ledger.begin(first)
+        assert again.continued_by == ledger.get_run("first").continued_by == "other"
+        for run in (again, begun):
+            ledger.finish(run, RunStatus.FAILED)
+        assert ledger.begin(first).continued_by is ledger.get_run("first").continued_by is None
+
     def test_a_plan_holds_for_the_steps_that_it_has_seen(self, ledger: Ledger) -> None:
         """Who has planned without a step that was recorded meanwhile is told to plan again."""
         run = ledger.begin(a_run())
