@@ -30,6 +30,16 @@ def test_the_last_dates_of_a_cadence_that_begins_later_are_not_due() -> None:
     assert len(selected(scheme, "date=last:3", start + timedelta(days=4))) == 3
 
 
+def test_a_value_that_reads_as_the_last_ones_is_a_value() -> None:
+    """Only the dates count from what is due."""
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    dates = Daily(start=tomorrow, end=tomorrow + timedelta(days=2))
+    scheme = PartitionScheme(date=dates, kind=["blast:1", "x"])
+    assert [len(selected(scheme, text, None)) for text in ("kind=blast:1", "kind=last:1")] == [3, 3]
+    with pytest.raises(NotDue):
+        selected(scheme, "kind=x;kind=blast:1,date=last:1", None)
+
+
 def test_an_open_range_ends_at_what_is_due_of_each_delay() -> None:
     """A date that is due for the tier with the short delay is selected for it, although none of the other is."""
     today = datetime.now(UTC).date()

@@ -9,6 +9,7 @@ from flowctx.core.errors import NotDue
 from flowctx.core.partitions.dimensions import CadenceDimension
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
+from flowctx.core.partitions.selection_text import counts_from_latest
 
 
 def selected(scheme: PartitionScheme, selection: Selection | str | None, until: date | str | None) -> Selection:
@@ -32,9 +33,11 @@ def selected(scheme: PartitionScheme, selection: Selection | str | None, until: 
     if isinstance(selection, Selection):
         return selection if until is None else selection.up_to(until)
     dates = next((part for part in scheme.parts if isinstance(part, CadenceDimension)), None)
-    if until is None and dates is not None and isinstance(selection, str) and "last:" in selection:
-        return _last_due(scheme, selection, dates)
-    return scheme.select(selection, until=until)
+    if until is not None or dates is None or not isinstance(selection, str):
+        return scheme.select(selection, until=until)
+    return (
+        _last_due(scheme, selection, dates) if counts_from_latest(scheme.parts, selection) else scheme.select(selection)
+    )
 
 
 def _last_due(scheme: PartitionScheme, text: str, dates: CadenceDimension) -> Selection:

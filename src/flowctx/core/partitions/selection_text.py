@@ -47,6 +47,14 @@ def parse_selection(
     return union(_block(dimensions, _clauses(part, names, text), until, within) for part in text.split(";"))
 
 
+def counts_from_latest(dimensions: Sequence[Dimension], text: str) -> bool:
+    """Return whether a selection's text counts from the last of the dates, as ``date=last:5`` does."""
+    names = [dimension.name for dimension in dimensions]
+    dates = [dimension.name for dimension in dimensions if isinstance(dimension, CadenceDimension)]
+    parts = [_clauses(part, names, text) for part in text.split(";")]
+    return any(item.startswith("last:") for part in parts for name in dates for item in part.get(name, ()))
+
+
 def _block(
     dimensions: tuple[Dimension, ...], clauses: dict[str, list[str]], until: date | None, within: Within | None
 ) -> Tree | None:
