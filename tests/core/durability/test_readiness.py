@@ -168,7 +168,7 @@ def test_a_date_that_the_calendar_does_not_reach_is_not_ready(ledger, which, cap
         assert found == ["2026-02-28"] + ["2026-03-31"] * (which == "previous")
     (line,) = (one.message for one in caplog.records if one.levelname == "WARNING")
     first, day = ("2026-03-31", "2026-03-31") if which == "window" else ("2026-04-30", "2026-03-31")
-    assert f"month={first} is not ready, nor is any later date: of 'days', {day} is outside what is known" in line
+    assert f"month={first} and later dates are not ready: workflow 'days': {day} is outside what is known" in line
 
 
 FEBRUARY = datetime(2026, 2, 2, tzinfo=UTC)

@@ -100,7 +100,7 @@ class Need:
         except CalendarError as exc:
             if not self._warned_of:
                 self._warned_of.append(key)
-                logger.warning("%s is not ready, nor is any later date: of %r, %s", key, self.workflow, exc)
+                logger.warning("%s and later dates are not ready: workflow %r: %s", key, self.workflow, exc)
             return None
 
     def _may_be_empty(self, key: PartitionKey) -> bool:
