@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from uuid import UUID
+
 import pytest
+from airflow.models.taskinstance import TaskInstance, clear_task_instances
 from airflow.sdk import DAG, chain, task
 
 from adapters.test_airflow_parts import change
 from flowctx import Workflow, resume
 from flowctx.airflow import StepOperator, workflow_dag
+from flowctx.airflow._compat import open_session
 from flowctx.airflow.running import run_dag
+from flowctx.airflow.task_states import is_outdated
 from flowctx.core.durability.records import CaptureState, RunStatus
 
 
@@ -120,6 +128,54 @@ def test_a_clear_counts_whatever_retries_the_code_has_by_then(ledger, stored, de
     change(of(deployed), run_id, clear=["load"])
     (record,) = ledger.steps(ledger.get_run(run_id).key)
     assert (record.output["life"], record.attempts) == (2, 2)
+
+
+def clear_under_way(run_id, task_ids):
+    """Clear tasks of a run that goes on; it counts as no clear of the run."""
+    with open_session(scoped=False) as session:
+        found = session.query(TaskInstance).filter(TaskInstance.run_id == run_id, TaskInstance.task_id.in_(task_ids))
+        clear_task_instances(found.all(), session, dag_run_state=False)
+
+
+def test_what_is_cleared_while_its_run_is_under_way_runs_again(ledger):
+    """The other step is as it was."""
+    flow, seen, lives = Workflow("under_way"), [], Counter()
+
+    @flow.step()
+    def load(ctx):
+        lives["load"] += 1
+        return {"life": lives["load"]}
+
+    flow.step("beside", after=[])(lambda ctx: {"life": 1})
+
+    @task
+    def again():
+        if not seen:
+            seen.append(run_id)
+            clear_under_way(run_id, ["load"])
+
+    with DAG("under_way") as dag:
+        steps = [StepOperator(step=step, workflow=flow) for step in flow.steps.values()]
+        steps >> again()
+    run_id = "manual__under_way"
+    run_dag(dag, run_id=run_id, batch_id="b").raise_for_failure()
+    found = {step.step: (step.output["life"], step.attempts) for step in ledger.steps(ledger.get_run(run_id).key)}
+    assert found == {"load": (2, 2), "beside": (1, 1)}
+
+
+@pytest.mark.parametrize("made", [-1, 1])
+def test_a_record_is_outdated_if_it_is_from_before_a_clear(ledger, made):
+    """Of a task that has begun since that, in a run that was under way."""
+    noon = datetime(2026, 1, 9, 12, tzinfo=UTC)
+    minute = timedelta(minutes=1)
+    record = SimpleNamespace(step="beside", started_at=noon + 5 * minute + made * minute, seconds=1.0)
+    cleared = int((noon + 5 * minute).timestamp() * 1000)
+    states = {"load": "running", "beside": "running"}
+    ti = SimpleNamespace(task_id="load", dag_id="d", run_id="r", map_index=-1, id=UUID(int=cleared << 80))
+    ti.get_task_states = lambda **of: {"r": states}
+    recorder = SimpleNamespace(ledger=SimpleNamespace(steps=lambda key, names: [record]), run=SimpleNamespace(key="k"))
+    tasks = {name: SimpleNamespace(task_id=name, step=None, label=name) for name in states}
+    assert is_outdated({"ti": ti, "dag_run": SimpleNamespace(start_date=noon)}, tasks, recorder) is (made < 0)
 
 
 def test_a_task_that_is_not_named_as_its_step_is_known_by_it(ledger):

@@ -8,9 +8,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
-from uuid import UUID
 
 from airflow.listeners import hookimpl
 
@@ -80,7 +78,7 @@ def _undone(run: RunRecord) -> dict[str, Undone] | None:
     from airflow.models.taskinstance import TaskInstance
 
     from flowctx.airflow._compat import open_session
-    from flowctx.airflow.task_states import TASK_IDS, UNRECORDED
+    from flowctx.airflow.task_states import TASK_IDS, UNRECORDED, asked_at
 
     engine = engine_of(run.context)
     try:
@@ -88,7 +86,7 @@ def _undone(run: RunRecord) -> dict[str, Undone] | None:
             found = session.query(TaskInstance.task_id, TaskInstance.state, TaskInstance.id).filter_by(
                 dag_id=engine["dag_id"], run_id=run.run_id, map_index=engine.get("map_index", -1)
             )
-            tasks = {task_id: (str(state), _asked_at(at)) for task_id, state, at in found}
+            tasks = {task_id: (str(state), asked_at(at)) for task_id, state, at in found}
     except Exception as exc:  # noqa: BLE001  # that it is over is to be recorded all the same
         logger.warning("which steps of run %s could not run is not known: %s", run.run_id, error_text(exc))
         return None
@@ -98,11 +96,6 @@ def _undone(run: RunRecord) -> dict[str, Undone] | None:
     ids = {name: at for at, name in names.items() if count[name] == 1} | engine.get(TASK_IDS, {})
     ended = {step: tasks[ids[step]] for step in run.steps if ids.get(step) in tasks}
     return {step: Undone(UNRECORDED[state], at) for step, (state, at) in ended.items() if state in UNRECORDED}
-
-
-def _asked_at(task_instance: object) -> datetime:
-    """Return when a task instance was last told to run, at first or by a clear or retry: it has a new UUIDv7 then."""
-    return datetime.fromtimestamp((UUID(str(task_instance)).int >> 80) / 1000, UTC)
 
 
 class RunListener:

@@ -87,11 +87,14 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
     opened: list[Recorder] = []
 
     def open_recorder() -> Recorder:
-        opened.append(_open(operator, context))
-        attempt.first_number = _first_number(opened[-1], context)
+        recorder, tasks = _open(operator, context)
+        opened.append(recorder)
+        attempt.first_number = _first_number(recorder, context)
         # A task that was cleared is to run, also in a run that continues another.
         attempt.runs_anyway = attempt.first_number > 1
-        return opened[-1]
+        if attempt.runs_anyway or context["dag_run"].clear_number:
+            recorder.is_outdated = lambda: is_outdated(context, tasks, recorder)
+        return recorder
 
     def counted(upstream: Any, handed_on: Envelope | None) -> Envelope | None:
         return counted_envelope(opened[-1], upstream, handed_on) if opened else handed_on
@@ -117,10 +120,11 @@ def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
 def _first_number(recorder: Recorder, context: Any) -> int:
     """Return the first try of a step since its task was last cleared; 1 if it was not.
 
-    A clear counts the tries anew, with the retries of the stored DAG: this process may have other ones.
+    A clear counts the tries anew, with the retries of the stored DAG: this process may have other ones. The run says
+    nothing of a clear while it is under way.
     """
     task, ti = context["task"], context["ti"]
-    if ti.try_number == 1 or not context["dag_run"].clear_number:
+    if ti.try_number == 1:
         return 1
     first: int = max(1, ti.max_tries - task.retries + 1)
     record = recorder.earlier_try(step_name(task))
@@ -135,8 +139,8 @@ def _is_retried(outcome: Outcome, ti: Any) -> bool:
     return not final and ti.try_number <= ti.max_tries
 
 
-def _open(operator: StepTask, context: Any) -> Recorder:
-    """Begin to record the run, or find it begun."""
+def _open(operator: StepTask, context: Any) -> tuple[Recorder, dict[str, Any]]:
+    """Begin to record the run, or find it begun; returns its tasks, too."""
     ctx = operator.context_of(context)
     conf = context["dag_run"].conf or {}
     request = RunRequest.parse(conf.get, "conf")
@@ -169,11 +173,9 @@ def _open(operator: StepTask, context: Any) -> Recorder:
     if own_ledger is not None:
         _refuse_another_dag(own_ledger, plan.known, context)
     recorder = begin_or_take_over(recorded_in, own_ledger, plan, lambda run: _end_of(context["ti"], run))
-    if _clear_number(ctx):
-        recorder.is_outdated = lambda: is_outdated(context, tasks, recorder)
     if own_ledger is not None and just_begun(recorder.run):
         _stop_if_over(context["ti"], recorder)
-    return recorder
+    return recorder, tasks
 
 
 def _with_task_ids(ctx: WorkflowContext, tasks: Mapping[str, Any]) -> WorkflowContext:

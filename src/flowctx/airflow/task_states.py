@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from flowctx.airflow.outputs import instance_key, instance_states, step_name
 from flowctx.core.durability.recorder import Recorder
@@ -34,8 +35,13 @@ def failed_when_over(ti: Any, tasks: Mapping[str, Any]) -> dict[str, str] | None
     return {step_name(tasks[at]): why for why, at in whys}
 
 
+def asked_at(task_instance: object) -> datetime:
+    """Return when a task instance was last told to run, at first or by a clear or retry: it has a new UUIDv7 then."""
+    return datetime.fromtimestamp((UUID(str(task_instance)).int >> 80) / 1000, UTC)
+
+
 def is_outdated(context: Any, tasks: Mapping[str, Any], recorder: Recorder) -> bool:
-    """Return whether the step of another of some tasks of a cleared run may not be what is recorded of it.
+    """Return whether what is recorded of the step of another of some tasks, of which some were cleared, may be older.
 
     It is yet to run, or to record what it does. Whether one that failed, or could not run, was cleared before that, the
     scheduler alone can tell.
@@ -47,8 +53,10 @@ def is_outdated(context: Any, tasks: Mapping[str, Any], recorder: Recorder) -> b
     if any(state in _NOT_BEGUN for state in states.values()):
         return True
     names = [name for name, state in states.items() if state not in _DONE]
+    # A clear while the run is under way leaves its beginning as it is; what is cleared with this task has its time.
+    since = max(context["dag_run"].start_date, asked_at(ti.id))
     for record in recorder.ledger.steps(recorder.run.key, names) if names else ():
-        before = record.started_at + timedelta(seconds=record.seconds) < context["dag_run"].start_date
+        before = record.started_at + timedelta(seconds=record.seconds) < since
         if before or states[record.step] in UNRECORDED:
             return True
     return False
