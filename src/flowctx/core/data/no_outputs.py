@@ -9,7 +9,7 @@ from flowctx.core.errors import MissingKey
 
 
 class NoOutputs(FrozenDict):
-    """An empty dict of outputs that refuses to be asked for one.
+    """An empty dict of outputs that refuses to be asked for one; ``in`` and a loop say that it is empty.
 
     Args:
         instead: What to do instead.
