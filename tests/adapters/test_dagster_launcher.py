@@ -15,6 +15,7 @@ from backfill.flows import flow
 from flowctx import Backfill, BatchError, ContextError, EngineError, EngineUnavailable, backfill
 from flowctx.backfill import LaunchProgress, http
 from flowctx.backfill.dagster import DagsterLauncher, launcher_from_env
+from flowctx.backfill.dagster_starting import STARTED, Starting
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
@@ -152,16 +153,49 @@ def test_what_concerns_one_run_is_its_failure(dagster: Dagster, ledger: Ledger) 
     assert [run.error for run in ledger.batches.iter_outcomes("b") if run.error] == ["Dagster: no such parameter"]
 
 
-def test_what_failed_in_a_job_that_is_gone_is_run_anew(
-    dagster: Dagster, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It cannot be re-executed there: its retry is a new run in the job that there is."""
-    monkeypatch.setattr(http, "_PATIENCE_SECONDS", 0.0)
+def test_a_launch_that_waits_for_code_can_be_canceled(dagster: Dagster, ledger: Ledger) -> None:
+    """No run begins once the batch is canceled, although the code is back by then."""
+    launch = dagster.launchRun
+
+    def away(info: Any, executionParams: Any) -> Any:
+        dagster.launchRun = launch  # type: ignore[method-assign]
+        ledger.batches.cancel("b")
+        return GONE
+
+    dagster.launchRun = away  # type: ignore[method-assign]
+    assert fill(dagster, ledger).stopped == "canceled"
+    assert dagster.runs == {}
+
+
+def test_a_start_that_took_too_long_is_tried_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call may take all the time for which the launch is patient, which begins after that."""
+    now, answers = [0.0], [{"__typename": STARTED}]
+    monkeypatch.setattr(http.time, "monotonic", lambda: now[0])
+
+    def start() -> Any:
+        now[0] += 61.0
+        if now[0] < 100:
+            raise EngineUnavailable("timed out")
+        return answers[0]
+
+    starting = Starting()
+    assert [starting.once(start, lambda: None) for _ in range(2)] == [None, *answers]
+
+
+def test_what_failed_in_a_job_that_is_gone_is_run_anew(dagster: Dagster, ledger: Ledger) -> None:
+    """It cannot be re-executed there: its retry is a new run in the job that there is, at once."""
+    asked: list[str] = []
+
+    def gone(info: Any, reexecutionParams: Any) -> Any:
+        asked.append(reexecutionParams["parentRunId"])
+        return GONE
+
     dagster.status = "FAILURE"
     assert fill(dagster, ledger).failed == 3
-    dagster.status, dagster.instead = "SUCCESS", [("launchRunReexecution(", {"data": {"launchRunReexecution": GONE}})]
+    dagster.status, dagster.launchRunReexecution = "SUCCESS", gone  # type: ignore[method-assign]
     again = Backfill(flow, SOME, "b", ledger=ledger).launch(DagsterLauncher(dagster.url), retry_failed=True)
     assert (again.ended, len(dagster.runs)) == ({PartitionState.OK: 3}, 6)
+    assert asked == ["run-0", "run-1", "run-2"]
 
 
 def test_something_that_refuses_all_runs_ends_the_launch(

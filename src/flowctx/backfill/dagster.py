@@ -24,7 +24,7 @@ from flowctx.backfill.dagster_runs import (
     retried_by,
     time_of,
 )
-from flowctx.backfill.dagster_starting import STARTED, Place, Target, concerns_all, is_away, started, why_not_started
+from flowctx.backfill.dagster_starting import STARTED, Place, Starting, Target, concerns_all, is_away, why_not_started
 from flowctx.backfill.http import JsonClient
 from flowctx.backfill.polling import MAX_ACTIVE, PAGE, POLL_SECONDS, PollingLauncher, UnderWay
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
@@ -88,6 +88,7 @@ class DagsterLauncher(PollingLauncher):
         self._targets: dict[str, Target] = {}
         #: How many more jobs of each workflow are looked for before they are started.
         self._looks: dict[str, int] = {}
+        self._starting = Starting()
         #: Runs that had failed when they were last asked for, and of which Dagster had not said if it retries them.
         self._undecided: set[str] = set()
         #: Which runs say that they had a ledger.
@@ -169,7 +170,7 @@ class DagsterLauncher(PollingLauncher):
     def _obstacle(self, batch: BatchRecord) -> str | None:
         return self.obstacle()
 
-    def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
+    def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun | None:
         target = self._targets[name := job.workflow or batch.workflow]
         workflow = target.workflow
         known = {run.run_id for run in (before, job.before) if run is not None}
@@ -183,7 +184,11 @@ class DagsterLauncher(PollingLauncher):
             if found is not None and found["runId"] not in known and self._is_of_this_launch(workflow, job, found):
                 return self._launched(job, found["runId"])
             known |= {found["runId"]} if found is not None else set()
-        answer = started(partial(self._start, target, job, before), partial(self._begun, workflow, job, known))
+        begun = partial(self._begun, workflow, job, known)
+        answer = self._starting.once(partial(self._start, target, job, before), begun, again=before is not None)
+        if answer is None:
+            self._looks[name] += before is None  # the next try looks first whether this one began after all
+            return None
         if answer["__typename"] == STARTED:
             return self._launched(job, answer["run"]["runId"], before.attempt + 1 if before else 1)
         if before is not None and (is_away(answer) or not self._runs({"runIds": [before.run_id]}, 1)):
@@ -211,8 +216,7 @@ class DagsterLauncher(PollingLauncher):
 
     def _is_of_several(self, workflow: Workflow, before: PartitionRun) -> bool:
         """Whether a run was of a range of partitions, as those of Dagster's own backfills may be."""
-        scheme = workflow.partitions
-        if scheme is None:
+        if (scheme := workflow.partitions) is None:
             return False
         runs = self._runs({"runIds": [before.run_id]}, 1)
         return any(len(list(islice(partitions_of(run, scheme), 2))) > 1 for run in runs)
@@ -290,9 +294,8 @@ class DagsterLauncher(PollingLauncher):
         jobs = {self._named, f"{workflow.name}_job", workflow.name}
         seen: set[str] = set()
         for tag in _BATCH_TAGS:
-            for run in self._all_runs(
-                graphql.tagged(tag, batch.batch_id)
-            ):  # so that a retry comes before what it is of
+            # The latest first, so that a retry comes before what it is of.
+            for run in self._all_runs(graphql.tagged(tag, batch.batch_id)):
                 seen.add(run["runId"])
                 if retry_of(run) in seen:
                     continue

@@ -11,7 +11,7 @@ from flowctx.backfill.bulk import LANES, BulkLauncher
 from flowctx.backfill.dagster import LIVE, RUN_TAG, DagsterLauncher
 from flowctx.backfill.dagster import launcher_from_env as native_from_env
 from flowctx.backfill.dagster_retries import tags_of
-from flowctx.backfill.dagster_starting import STARTED, Place, started, why_not_started
+from flowctx.backfill.dagster_starting import STARTED, Place, Starting, why_not_started
 from flowctx.backfill.graphql import tagged
 from flowctx.core.batches.bulk import BULK, GOT_THROUGH_TAG, RUN_SLICE, BulkRequest, Slice, bulk_name
 from flowctx.core.batches.records import BatchRecord
@@ -48,6 +48,7 @@ class DagsterBulkLauncher(BulkLauncher):
         self._place: Place | None = None
         self._request: BulkRequest | None = None
         self._batch_id = ""
+        self._starting = Starting()
         self._waiting: list[tuple[int, Slice]] = []
         #: The slices of runs under way; those of an earlier launch are not known.
         self._active: dict[str, tuple[int, Slice] | None] = {}
@@ -128,21 +129,28 @@ class DagsterBulkLauncher(BulkLauncher):
 
     def _fill(self) -> None:
         while self._waiting and len(self._active) < self.lanes:
-            number, part = self._waiting.pop(0)
+            number, part = self._waiting[0]
+            run_id = self._start(number, part)
+            if run_id is None:
+                return
+            self._waiting.pop(0)
             self._attempts[number] += 1
-            self._active[self._start(number, part)] = (number, part)
+            self._active[run_id] = (number, part)
 
-    def _start(self, number: int, part: Slice) -> str:
+    def _start(self, number: int, part: Slice) -> str | None:
+        """Start a slice, and return its run; ``None``: Dagster cannot just now, and is asked again in a moment."""
         request = self._request
         assert request is not None  # noqa: S101 - start() has it
-        mark = f"{request.launcher}/{request.launched_at:%Y%m%dT%H%M%S%f}/{number}/{self._attempts[number]}"
+        mark = f"{request.launcher}/{request.launched_at:%Y%m%dT%H%M%S%f}/{number}/{self._attempts[number] + 1}"
         tags = {RUN_TAG: mark, _LAUNCHER_TAG: request.launcher, **RunRequest(batch_id=request.batch_id).to_tags()}
         tags["dagster/max_retries"] = "0"  # a slice that dies is started again here; a retry would run beside that
         config = {"ops": {RUN_SLICE: {"config": {BULK: request.to_dict(), "slice": asdict(part)}}}}
-        answer = started(
+        answer = self._starting.once(
             lambda: self._dagster._launch(self._job, config, tags),
             lambda: next(iter(self._dagster._runs(tagged(RUN_TAG, mark), 1)), None),
         )
+        if answer is None:
+            return None
         if answer["__typename"] == STARTED:
             return str(answer["run"]["runId"])
         raise EngineError(f"Dagster does not start a slice of batch {request.batch_id!r}: {why_not_started(answer)}")

@@ -38,29 +38,52 @@ class Target(NamedTuple):
         return any(step.refresh for step in self.workflow.steps.values())
 
 
-def started(start: Callable[[], Mapping[str, Any]], find: Callable[[], Mapping[str, Any] | None]) -> Mapping[str, Any]:
-    """Return what Dagster answers to the start of a run, asked again for a minute where that may help.
+class Starting:
+    """Starts runs one try at a time, so that the launch looks around in between; for a minute that may be in vain."""
 
-    Args:
-        start: Asks for it, once.
-        find: Looks for the run where an answer was lost.
+    def __init__(self) -> None:
+        self._patience: Patience | None = None
 
-    Raises:
-        EngineUnavailable: It cannot be reached, and there is no such run.
-    """
-    patience = Patience()
-    while True:
+    def once(
+        self,
+        start: Callable[[], Mapping[str, Any]],
+        find: Callable[[], Mapping[str, Any] | None],
+        *,
+        again: bool = False,
+    ) -> Mapping[str, Any] | None:
+        """Return what Dagster answers to the start of a run; ``None``: it is to be asked again in a moment.
+
+        Args:
+            start: Asks for it, once.
+            find: Looks for the run where an answer was lost.
+            again: Whether it is a re-execution: code that is away is not waited for, since it may be gone for good
+                while other code has the job.
+
+        Raises:
+            EngineUnavailable: It cannot be reached for too long, and there is no such run.
+        """
         try:
             answer = start()
         except EngineUnavailable:
             found = find()
-            if found is not None:
-                return {"__typename": STARTED, "run": found}
-            if not patience.wait():
+            if found is None:
+                if self._may_wait():
+                    return None
                 raise
-        else:
-            if not is_away(answer) or not patience.wait():
-                return answer
+            answer = {"__typename": STARTED, "run": found}
+        if not is_away(answer):
+            self._patience = None
+        elif not again and self._may_wait():
+            return None
+        return answer
+
+    def _may_wait(self) -> bool:
+        """Whether another try may help: for a minute from the first one in vain."""
+        self._patience = self._patience or Patience()
+        if self._patience.lasts:
+            return True
+        self._patience = None
+        return False
 
 
 def is_away(answer: Mapping[str, Any]) -> bool:

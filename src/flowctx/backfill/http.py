@@ -42,6 +42,11 @@ class Patience:
     def __init__(self) -> None:
         self._end, self._pause = time.monotonic() + _PATIENCE_SECONDS, 0.5
 
+    @property
+    def lasts(self) -> bool:
+        """Whether it is not over yet."""
+        return time.monotonic() < self._end
+
     def wait(self) -> bool:
         """Wait before another try; return whether there is one: false, at once, where it would be too late."""
         if time.monotonic() + self._pause > self._end:

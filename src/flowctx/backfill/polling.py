@@ -62,22 +62,27 @@ class PollingLauncher(ABC):
         self._taking = self._watching = True
         self._prepare(batch)
         active = self._active = {}
+        held: Job | None = None
         standstill = Standstill(batch.batch_id, partial(self._obstacle, batch))
         while self._watching:
             while self._taking and len(active) < self._max_active:
-                job = next(jobs, None)
+                job, held = held or next(jobs, None), None
                 if job is None:
                     break
-                run = replace(self._taken(batch, job), workflow=job.workflow)
+                taken = self._taken(batch, job)
+                if taken is None:
+                    held = job
+                    break
+                run = replace(taken, workflow=job.workflow)
                 if not run.state.ended:
                     active[run.run_id] = UnderWay(job, run)
                 standstill.over()
                 yield run
-            if not active:
+            if not active and (held is None or not self._taking):
                 break
-            yield None
             time.sleep(POLL_SECONDS)
-            for run_id, changed in self._changed(batch, dict(active)):
+            yield None  # last, so that what was canceled meanwhile does not begin
+            for run_id, changed in self._changed(batch, dict(active)) if active else ():
                 job = active.pop(run_id).job
                 run = replace(changed, workflow=job.workflow)
                 if not run.state.ended:
@@ -98,7 +103,7 @@ class PollingLauncher(ABC):
         """Make ready for a launch."""
 
     @abstractmethod
-    def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
+    def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun | None:
         """Start the run of a job, or run it again.
 
         Args:
@@ -107,7 +112,8 @@ class PollingLauncher(ABC):
             before: The run of the job that has ended on this engine, if there is one.
 
         Returns:
-            The run, under way or, if the engine will not run it, failed.
+            The run, under way or, if the engine will not run it, failed; ``None``: it cannot just now, and is to be
+            asked again in a moment.
         """
 
     @abstractmethod
@@ -134,7 +140,7 @@ class PollingLauncher(ABC):
     def _changed(self, batch: BatchRecord, active: Mapping[str, UnderWay]) -> Iterator[tuple[str, PartitionRun]]:
         """Yield the ids of runs, of those under way, that are it no more: how each ended, or what runs in its place."""
 
-    def _taken(self, batch: BatchRecord, job: Job) -> PartitionRun:
+    def _taken(self, batch: BatchRecord, job: Job) -> PartitionRun | None:
         """Begin a job, unless its run is under way already."""
         before = job.before if job.before and job.before.attempt else None
         # What another engine did of it counts where the ledger has a part of the workflow.
