@@ -355,9 +355,10 @@ def test_a_step_reads_its_run_once_before_it_begins(ledger, monkeypatch):
         monkeypatch.setattr(kind, name, lambda *args, **how: (calls.append(name), call(*args, **how))[1])
 
     counted("get_run", kind.get_run)
+    counted("runs_of", kind.runs_of)
     counted("begin", kind.begin)
     run_dag(workflow_dag(two_steps("once", []))).raise_for_failure()
-    assert calls[: calls.index("begin") + 1] == ["get_run", "begin"]
+    assert calls[: calls.index("begin") + 1] == ["runs_of", "begin"]
 
 
 def test_a_capture_that_another_run_writes_is_refused(ledger):
