@@ -253,8 +253,24 @@ def test_a_cancel_that_an_engine_refuses_says_what_is_done(shell, monkeypatch):
     with closing(open_ledger(os.environ["FLOWCTX_LEDGER_URL"])) as ledger:
         ledger.batches.put(BatchRecord(batch_id="b", workflow="prices", selection="symbol=IBM", created_at=NOW))
     printed = shell("cancel", "b", "--on", "airflow", "--workflow", "cli_flows.py:prices", exit_code=1)
-    assert "batch b is canceled; what runs of it on airflow was not stopped\nError: no DAG 'prices'" in printed
+    assert "batch b is canceled; what runs of it on airflow may go on: say it again\nError: no DAG 'prices'" in printed
     assert shell("status", "b", "--json")["canceled_at"] is not None
+
+
+def test_a_cancel_says_what_is_done_where_runs_cannot_be_stopped(shell):
+    """The usual call, of a batch with runs under way on an engine that cannot be reached."""
+    batch = BatchRecord(batch_id="b", workflow="prices", selection="symbol=IBM", engine="dagster", created_at=NOW)
+    run = PartitionRun(
+        partition="symbol=IBM", state=PartitionState.RUNNING, run_id="r", engine="dagster", attempt=1, last_seen_at=NOW
+    )
+    with closing(open_ledger(os.environ["FLOWCTX_LEDGER_URL"])) as ledger:
+        ledger.batches.put(batch)
+        ledger.batches.record_outcomes("b", [replace(run, workflow="prices")])
+    printed = shell("cancel", "b", "--url", "http://127.0.0.1:1", exit_code=1)
+    told = (
+        "batch b is canceled; what runs of it on dagster may go on: say it again\nError: Dagster at http://127.0.0.1:1"
+    )
+    assert told in printed
 
 
 def test_a_cancel_that_is_refused_cancels_nothing(shell):

@@ -307,20 +307,24 @@ def cancel(batch_id: str, engine: str | None, url: str | None, targets: Sequence
             batch_asked_of(known, workflow)
     batch = ledger.batches.cancel(batch_id)
     wait_for_launcher(ledger.batches, batch_id)
-    if workflows := typed or _workflows_on_engine(batch, engine):
-        with _refused_as_typed():
-            try:
+    stopped, refused = 0, None
+    try:
+        if workflows := typed or _workflows_on_engine(batch, engine):
+            with _refused_as_typed():
                 _ask_engine(ledger, batch_id, engine, url, workflows)
-            except EngineError:
-                echo(f"batch {batch_id} is canceled; what runs of it on {engine} was not stopped", err=True)
-                raise
-    stopped = sum(_stop(ledger, one, url) for one in batch.by_workflow())
+        stopped = sum(_stop(ledger, one, url) for one in batch.by_workflow())
+    except EngineError as exc:
+        refused = exc
     died = _end_silent(ledger, batch)
     for name, counts in ledger.batches.runs_by_workflow(batch_id).items():
         if name not in batch.workflows and (running := counts.get("running")):
             echo(f"not stopped: {amount(running, 'run')} of workflow {name} with this batch id", err=True)
     more = f"; stopped {amount(stopped, 'run')}" if stopped else ""
     more += f"; of workers that have died: {amount(died, 'run')}" if died else ""
+    if refused is not None:
+        on = engine or batch.engine
+        echo(f"batch {batch_id} is canceled{more}; what runs of it on {on} may go on: say it again", err=True)
+        raise refused
     echo(f"batch {batch_id} is canceled{more}")
     if batch.selection is None and (begun_by := engine or batch.engine) not in (None, "local"):
         echo(f"if it is a backfill that {begun_by} began, that goes on: cancel it there, too", err=True)
