@@ -125,7 +125,7 @@ def test_a_workflow_is_added_with_a_selection_of_its_own(url: str) -> None:
     assert flowctx(url, "backfill", NAV, DESK, *again, *some, "--workers", "1").exit_code == 0
     for more in ([], ["--extend"]):
         refused = flowctx(url, "backfill", NAV, DESK, MONTH, *again, *more)
-        assert "batch 'b' is one of nav, desk, and has no partitions of month; leave out" in refused.stderr
+        assert "batch 'b' is one of nav, desk, and has no partitions of month; leave out month" in refused.stderr
     assert "add the others to it" in flowctx(url, "backfill", NAV, DESK, MONTH, *again, *some).stderr
     assert dry_run(url, NAV, DESK, MONTH, *again, *some, "--extend") == {"nav": 2, "desk": 1, "month": 1}
 
@@ -141,6 +141,22 @@ def test_what_hangs_on_a_batch_that_is_there_is_added_to_it(url: str) -> None:
     assert dry_run(url, *again, "--extend") == (everything := {"nav": 4, "desk": 2, "month": 1})
     assert flowctx(url, "backfill", *again, "--extend", "--workers", "1").exit_code == 1  # the date before is missing
     assert dry_run(url, *again) == everything
+
+
+def test_what_has_become_due_since_is_told_and_left_out(url: str) -> None:
+    """The same command goes on with the batch as it is, though later dates of a chain hang on it by now."""
+    with closing(open_ledger(url)) as ledger:
+        plans = [Backfill(one, "date=2013-03-27", "b", ledger=ledger) for one in (desk.nav, desk.desk)]
+        month = Backfill(desk.month, "month=2013-03-31", "b", ledger=ledger)
+        ledger.batches.put(JointBackfill([*plans, month]).record())
+    again = flowctx(url, "backfill", NAV, "--batch", "b", "--downstream", "--dry-run", "--json")
+    assert {name: one["total"] for name, one in json.loads(again.stdout)["workflows"].items()} == {
+        "nav": 2,
+        "desk": 1,
+        "month": 1,
+    }
+    told = "goes on as it is, nav (2), desk (1), month (1); with all that hangs on it by now that would be nav (6)"
+    assert told in again.stderr
 
 
 def test_a_run_outside_of_a_batch_of_several_is_told(url: str) -> None:

@@ -54,8 +54,6 @@ def joint_plan_of(
         chosen = _chosen_again(workflows, near, known, until=until, extend=extend)
     else:
         chosen = _chosen(workflows, near, selection, until=until)
-    if hanging:
-        echo("with all that hangs on it: " + ", ".join(f"{w.name} ({len(keys):,})" for w, keys in chosen), err=True)
     own_params = _params_by_workflow([workflow for workflow, _ in chosen], params)
     plans = []
     try:
@@ -86,6 +84,7 @@ def _chosen(
             f"nothing that is known here reads {', '.join(workflow.name for workflow in workflows)}: --downstream "
             "looks into the same modules and [tool.flowctx] of pyproject.toml; name the workflows instead"
         )
+    echo(f"with all that hangs on it: {_counts(found)}", err=True)
     return found
 
 
@@ -111,14 +110,28 @@ def _chosen_again(
     chosen = [(workflow, keys) for workflow, keys in zip(own, some, strict=True) if keys]
     if near is not None and chosen:
         others = [workflow for workflow in everyone if workflow not in own]
-        chosen = _with_what_hangs(chosen, others, datetime.now(UTC), until)
+        found = _with_what_hangs(chosen, others, datetime.now(UTC), until)
+        is_all = [len(keys) for _, keys in found] == [len(keys) for _, keys in chosen]
+        if extend or is_all or len(found) > len(chosen):
+            chosen = found
+            echo(f"with all that hangs on it: {_counts(chosen)}", err=True)
+        else:  # what has become due since, say
+            echo(
+                f"batch {known.batch_id!r} goes on as it is, {_counts(chosen)}; with all that hangs on it by now that "
+                f"would be {_counts(found)}: add it with --extend",
+                err=True,
+            )
     there = {workflow for workflow, _ in chosen}
     if missing := [workflow.name for workflow in workflows if workflow not in there]:
         raise CommandError(
             f"batch {known.batch_id!r} is one of {', '.join(known.workflows)}, and has no partitions of "
-            f"{', '.join(missing)}; leave out what it does not have, or add it with --extend and --select"
+            f"{', '.join(missing)}; leave out {', '.join(missing)}, or add it with --extend and --select"
         )
     return chosen
+
+
+def _counts(chosen: Sequence[tuple[Workflow, Selection]]) -> str:
+    return ", ".join(f"{workflow.name} ({len(keys):,})" for workflow, keys in chosen)
 
 
 def _with_what_hangs(
