@@ -49,6 +49,13 @@ def test_a_batch_that_nobody_planned_does_not_go_on(url: str, how: dict[str, Any
         flowctx.backfill(flow, batch_id="hand", ledger=url, **how)
 
 
+def test_what_goes_on_with_a_batch_needs_a_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one there is none to look for the batch in, whatever is asked for."""
+    monkeypatch.delenv("FLOWCTX_LEDGER_URL", raising=False)
+    with pytest.raises(flowctx.LedgerError, match="a batch has to be remembered; pass ledger="):
+        flowctx.backfill(flow, batch_id="b", retry_failed=True)
+
+
 def test_a_batch_of_another_workflow_is_refused(url: str) -> None:
     """Before its partitions are looked at, of which there may be no end."""
     flowctx.backfill(flow, SOME, batch_id="b", workers=1, ledger=url)

@@ -62,7 +62,8 @@ def backfill(
         bulk: On an engine: run many partitions in each of a few tasks, of the DAG that
             :func:`~flowctx.airflow.workflow_bulk_dag` makes or the job of :func:`~flowctx.dagster.workflow_bulk_job`;
             ``workers`` is then how many such tasks are meant to run at a time, by default 4.
-        retry_failed: Also run again what has failed.
+        retry_failed: Also run again what has failed. Like what else goes on with a batch, it is refused for one that is
+            not there yet, unless something is selected.
         retry_skipped: Also run again what was skipped.
         from_step: What runs again does so from this step on, although it is complete.
         extend: Add the selection to a batch that is there, with these parameters.
@@ -89,7 +90,8 @@ def backfill(
     known = found.find_batch(batch_id) if found is not None and isinstance(batch_id, str) else None
     again: dict[str, Any] = {"retry_failed": retry_failed, "retry_skipped": retry_skipped, "from_step": from_step}
     options = [f"{name}=" for name, asked in {**again, "extend": extend}.items() if asked and selection is None]
-    refuse_without_selection(known, batch_id, options)
+    if found is not None:
+        refuse_without_selection(known, batch_id, options)
     if known is not None:
         refuse_another_workflow(known, workflow.name)
         if selection is None:

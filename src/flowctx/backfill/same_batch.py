@@ -56,12 +56,12 @@ def refuse_without_selection(
     without = f"leave out {' and '.join(options)}"
     if known is None:
         raise BatchError(
-            f"{ledger} has no batch {batch_id!r}, so {without} to begin one of all partitions, or add --select; see "
-            "the batches that there are: flowctx batches"
+            f"{ledger} has no batch {batch_id!r}, so {without} to begin one of all partitions, or add selection= "
+            "(--select); see the batches that there are: flowctx batches"
         )
     raise BatchError(
         f"batch {batch_id!r} has runs, and nobody has selected its partitions, so {without} to run all that there are, "
-        "or add --select; to continue its runs: flowctx resume RUN"
+        "or add selection= (--select); to continue its runs: flowctx resume RUN"
     )
 
 
