@@ -35,7 +35,7 @@ _LEAST_IN_ENVIRONMENT = 6
 OWN_WORDS = frozenset({
     "admin", "airflow", "always", "backfill", "batch", "canceled", "capture", "changed", "complete", "dagster",
     "database", "default", "engine", "equal", "failed", "false", "flowctx", "held", "launched", "ledger", "local",
-    "none", "not_failed", "not_run", "null", "partial", "partition", "password", "pending", "postgres", "postgresql",
+    "none", "not_ended", "not_failed", "not_run", "null", "partial", "partition", "password", "postgres", "postgresql",
     "pruned", "public", "released", "removed", "root", "running", "secret", "skipped", "sqlite", "step", "tolerated",
     "true", "waiting", "workflow",
 })  # fmt: skip
