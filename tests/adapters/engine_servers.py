@@ -132,6 +132,8 @@ class Airflow(Server):
     most = 0
     #: How runs end.
     state = "success"
+    #: When they end.
+    end_date = "2026-01-09T12:00:01Z"
     #: What it says of its scheduler, and when it last heard of it.
     scheduler: Mapping[str, str | None] = MappingProxyType({"status": "healthy", "latest_scheduler_heartbeat": None})
     #: Whether its tasks say that they have a ledger.
@@ -165,7 +167,7 @@ class Airflow(Server):
             run_id = body["dag_run_id"]
             if run_id in self.runs:
                 return 409, {"detail": "the run exists already"}
-            ended = {"state": self.state, "start_date": "2026-01-09T12:00:00Z", "end_date": "2026-01-09T12:00:01Z"}
+            ended = {"state": self.state, "start_date": "2026-01-09T12:00:00Z", "end_date": self.end_date}
             self.runs[run_id] = {"dag_run_id": run_id, **body, **ended}
             return 200, self.runs[run_id]
         if path.endswith("/dagRuns"):

@@ -79,10 +79,15 @@ def test_a_canceled_launch_counts_the_runs_under_way_apart(airflow: Airflow, led
     assert (progress.stopped, progress.ended, progress.under_way, progress.left) == ("canceled", {}, 2, 1)
 
 
-def test_a_run_that_is_there_is_taken_over(airflow: Airflow, ledger: Ledger) -> None:
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_run_that_is_there_is_taken_over(airflow: Airflow, ledger: Ledger, elsewhere: bool) -> None:
     """A launcher that was killed before it could note its runs finds them there: 409 means that all is well."""
-    fill(airflow, open_ledger("memory://"))
-    assert fill(airflow, ledger).ended == {PartitionState.OK: 3}
+    airflow.end_date = "2999-01-01T00:00:00Z"
+    for of in (open_ledger("memory://"), ledger):
+        if elsewhere:
+            record_failure(of, "dagster", "elsewhere")
+        progress = Backfill(flow, SOME, "b", ledger=of).launch(AirflowLauncher(airflow.url), retry_failed=True)
+        assert progress.ended == {PartitionState.OK: 3}
     assert len(airflow.runs) == 3
 
 

@@ -105,7 +105,7 @@ class AirflowLauncher(PollingLauncher):
         if before is not None and before.recorded:  # it was deleted since
             job = as_another_run(job, before)
         answer = dag.post(job)
-        if elsewhere and answer.status == 409 and (elsewhere.run_id != job.run_id or needs_another_run(job, elsewhere)):
+        if answer.status == 409 and elsewhere and self._is_older(dag, job, elsewhere):
             job = as_another_run(job, elsewhere)
             answer = dag.post(job)
         if answer.status == 409:
@@ -115,6 +115,16 @@ class AirflowLauncher(PollingLauncher):
         if answer.status >= 400:
             return self._refused(job, answer.detail)
         return self._launched(job, job.run_id)
+
+    def _is_older(self, dag: AirflowDag, job: Job, elsewhere: PartitionRun) -> bool:
+        """Return whether the run that is there is not one of this job, but ended before the job ran elsewhere."""
+        if elsewhere.run_id == job.run_id and not needs_another_run(job, elsewhere):
+            return False
+        found = dag.run(job.run_id)
+        if found.status != 200 or found.data["state"] in LIVE:
+            return False
+        ended = dag.partition_run(found.data, job.partition).ended_at
+        return ended is None or ended < (elsewhere.ended_at or elsewhere.last_seen_at)
 
     def _there_already(self, dag: AirflowDag, job: Job, answer: Answer) -> PartitionRun:
         """Go on with a run that an earlier launch started: that could not say so any more, or it went on elsewhere."""
