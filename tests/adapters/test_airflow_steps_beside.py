@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import DAG, chain
 
 from adapters.test_airflow_parts import change
-from flowctx import PartitionScheme, StepResult, Workflow, resume, run
+from flowctx import PartitionScheme, StepResult, StepStatus, Workflow, resume, run
 from flowctx.airflow import PartitionTimetable, StepOperator, step_task, workflow_dag
+from flowctx.airflow.made_elsewhere import _not_made
 from flowctx.airflow.running import run_dag
 from flowctx.core.durability.records import RunStatus
 
@@ -119,6 +121,16 @@ def test_a_step_beside_reads_what_the_workflow_has_made_elsewhere(ledger, of_wor
     change(dag, done.run_id, clear=["publish"])
     [made] = ledger.steps(ledger.get_run(done.run_id, workflow=dag.dag_id).key)
     assert made.output == {"fetch": 2, "load": 2}
+
+
+@pytest.mark.parametrize("status", [RunStatus.RUNNING, RunStatus.OK])
+def test_what_a_lenient_ledger_may_not_have_refuses_nothing(monkeypatch, status):
+    """It may have been away when the step was recorded, also while the run goes on."""
+    run = SimpleNamespace(run_id="r", workflow="w", status=status)
+    assert "try again" in _not_made(run, "load", None) or status is RunStatus.OK
+    monkeypatch.setenv("FLOWCTX_LEDGER_MODE", "lenient")
+    assert _not_made(run, "load", None) is None
+    assert "failed" in _not_made(run, "load", StepStatus.FAILED)
 
 
 @pytest.mark.parametrize(

@@ -80,10 +80,10 @@ def _not_made(run: RunRecord, step: str, status: StepStatus | None) -> str | Non
     Where the ledger may be away, it may not have all that was made.
     """
     what = f"step {step!r} of run {run.run_id!r} of workflow {run.workflow!r}"
+    if status is None and not strict_from_env():
+        logger.warning("%s is not recorded since that went on: it may be older than what it follows", what)
+        return None
     if status is None and run.status is RunStatus.RUNNING:
         return f"{what} is not made yet since that went on, and what it handed on before is older; try again when it is"
-    if status is not None or strict_from_env():
-        how = "failed" if status is not None else "has not run"
-        return f"{what} {how} since that went on, and what it handed on before is older; make it again"
-    logger.warning("%s is not recorded since that went on: it may be older than what it follows", what)
-    return None
+    how = "failed" if status is not None else "has not run"
+    return f"{what} {how} since that went on, and what it handed on before is older; make it again"
