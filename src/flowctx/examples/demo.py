@@ -23,6 +23,7 @@ from flowctx.backfill.selecting import selections_of
 from flowctx.examples.prices import prices
 from flowctx.examples.rollups import market, month, risk
 from flowctx.ledger import open_ledger
+from flowctx.parity.processes import without_airflow
 
 PARTITION = PartitionKey(date="2012-10-26", symbol="IBM")
 MONTH, MONTH_NAME, BATCH = "date=2012-05", "May 2012", "demo-2012-05"
@@ -55,8 +56,10 @@ ENGINES: dict[str, Callable[[PartitionKey, str], RunResult]] = {
 }
 
 
-def keep_quiet(log: str) -> None:
-    """Send what this process prints to a file: engines log as they like."""
+def begin_alone(log: str) -> None:
+    """Send what this process prints to a file, as engines log as they like, and leave out an Airflow of the user's."""
+    for name in set(os.environ) - set(without_airflow(os.environ)):
+        del os.environ[name]
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -68,7 +71,7 @@ def on_all_engines(console: Console) -> dict[str, RunResult] | None:
     results: dict[str, RunResult] = {}
     with tempfile.TemporaryDirectory() as folder, console.status(f"Running {PARTITION} on {', '.join(ENGINES)} ..."):
         logs = {name: str(Path(folder, name)) for name in ENGINES}
-        pools = {name: ProcessPoolExecutor(1, spawn, keep_quiet, (log,)) for name, log in logs.items()}
+        pools = {name: ProcessPoolExecutor(1, spawn, begin_alone, (log,)) for name, log in logs.items()}
         futures: dict[str, Future[RunResult]] = {
             name: pool.submit(ENGINES[name], PARTITION, "demo") for name, pool in pools.items()
         }

@@ -79,13 +79,18 @@ class Processes:
             )
 
 
-def _environment(name: str) -> dict[str, str]:
-    """Return the environment of a side: without an Airflow of the user's, and with its own order of sets."""
-    kept = {
+def without_airflow(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without what leads to an Airflow of the user's."""
+    return {
         variable: value
-        for variable, value in os.environ.items()
+        for variable, value in environment.items()
         if variable != "AIRFLOW_HOME" and (not variable.startswith("AIRFLOW__") or variable.startswith(_KEPT))
     }
+
+
+def _environment(name: str) -> dict[str, str]:
+    """Return the environment of a side: without an Airflow of the user's, and with its own order of sets."""
+    kept = without_airflow(os.environ)
     # Python orders the text in a set anew in each process: two runs here have two orders, so that a step that
     # depends on it is told from one that depends on the engine.
     seed = {"PYTHONHASHSEED": "2" if name == AGAIN else "1"}
