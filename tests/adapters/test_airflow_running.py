@@ -34,7 +34,7 @@ from flowctx import (
 )
 from flowctx.airflow import _database, workflow_context, workflow_dag
 from flowctx.airflow._compat import dag_serialization
-from flowctx.testing import run_dag
+from flowctx.testing import assert_parity, run_dag
 from flowctx.testing.engines import EngineContract
 
 
@@ -278,8 +278,11 @@ def test_the_airflow_of_a_deployment_is_refused(monkeypatch: pytest.MonkeyPatch)
     words = r"airflow.db: servers .*DagProcessorJob.*; unset AIRFLOW__DATABASE__SQL_ALCHEMY_CONN, and set AIRFLOW_HOME"
     try:
         for _ in ("after other runs", "as the first run"):
-            with pytest.raises(EngineError, match=words):
+            with pytest.raises(EngineError, match=words) as caught:
                 run_dag(dag)
+            assert not any(note.endswith("before:") for note in getattr(caught.value, "__notes__", ()))
+            with pytest.raises(EngineError, match=words):
+                assert_parity(flow, on=["airflow"])
             _database._make_once.cache_clear()
     finally:
         with create_session() as session:

@@ -22,6 +22,7 @@ _OTHER_NAMES: Final = (
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_CMD",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_SECRET",
+    "AIRFLOW__CORE__SQL_ALCHEMY_CONN",
     "AIRFLOW_CONFIG",
 )
 
@@ -74,7 +75,7 @@ def _migrate_alone() -> None:
 
 
 def _refuse_deployment() -> None:
-    """Refuse a database on which a server of Airflow's has ever run: each leaves a row, and nothing else does.
+    """Refuse a database on which a scheduler, a triggerer or a DAG processor has ever run: those alone leave a row.
 
     A scheduler would go by the DAG that is stored for the run, and run its tasks, too.
     """

@@ -244,7 +244,8 @@ def _quiet() -> Iterator[None]:
     try:
         yield
     except BaseException as exc:
-        exc.add_note("\n".join(["What Airflow logged before:", *held[-20:]]))
+        if held:
+            exc.add_note("\n".join(["What Airflow logged before:", *held[-20:]]))
         raise
     finally:
         processors.remove(hold)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flowctx import local
-from flowctx.core.errors import MissingExtra, WorkflowError, error_text
+from flowctx.core.errors import EngineError, MissingExtra, WorkflowError, error_text
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
 from flowctx.ledger import open_ledger, shared_ledger
@@ -59,6 +59,9 @@ def run_side(work: Work, engine: str, folder: Path) -> dict[PartitionKey | None,
 
     Returns:
         Why a partition could not even begin, of those that could not.
+
+    Raises:
+        EngineError: The engine refuses to run anything here.
     """
     problems: dict[PartitionKey | None, str] = {}
     with scratch_environment(folder):
@@ -66,6 +69,8 @@ def run_side(work: Work, engine: str, folder: Path) -> dict[PartitionKey | None,
         for key in work.keys:
             try:
                 run_one(partition=key, params=work.params, batch_id=BATCH, trace_id=BATCH)
+            except EngineError:  # the engine itself is not to be had
+                raise
             except Exception as exc:
                 if engine == "local":
                     raise

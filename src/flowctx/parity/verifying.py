@@ -87,6 +87,7 @@ def verify(
         PlainDataError: No table has a column of the key.
         MissingExtra: An engine is not installed.
         InputMissing: The ledger does not have what is read.
+        EngineError: An engine refuses to run anything here.
 
     Example:
         ::
