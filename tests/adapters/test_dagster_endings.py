@@ -57,7 +57,8 @@ def tick(instance, sensor=None):
         (
             None,
             RunStatus.PARTIAL,
-            "steps 'load' and 'check' are not recorded: they have not run, or the ledger was away",
+            "steps 'load' and 'check' are not recorded: they have not run, or not since a step before them, "
+            "or the ledger was away; run them again",
         ),
     ],
 )

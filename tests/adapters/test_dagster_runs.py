@@ -190,8 +190,8 @@ def test_an_output_that_stands_for_a_skip_is_none(dagster: Dagster, labels: list
 )
 def test_a_step_is_known_by_its_whole_name(dagster: Dagster, key: str, step: str) -> None:
     """Two underlines may be in the name of a step, and join the parts of the name of an asset's op."""
-    failure = {"stepKey": key, "failureMetadata": {"description": "no rows"}, "error": None}
-    dagster.events = [{"__typename": "ExecutionStepFailureEvent", **failure}]
+    failure = {"stepKey": key, "failureMetadata": {"description": "no rows", "metadataEntries": []}}
+    dagster.events = [{"__typename": "ExecutionStepFailureEvent", "error": None, **failure}]
     known(dagster, "FAILURE", {"dagster/partition": "2012-01-05"})
     (run,) = DagsterLauncher(dagster.url).find(batch_of(DAYS), DAYS)
     assert (run.step, run.error) == (step, "no rows")
