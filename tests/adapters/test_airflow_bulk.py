@@ -14,7 +14,7 @@ from adapters.test_airflow_ledger import clear
 from backfill.bulk_batch import Bulk
 from backfill.flows import flow
 from flowctx import PartitionKey, Workflow, WorkflowError
-from flowctx.airflow import _compat, _database, workflow_bulk_dag
+from flowctx.airflow import _compat, workflow_bulk_dag
 from flowctx.airflow import bulk as airflow_bulk
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.backfill.bulk import slice_of
@@ -41,7 +41,7 @@ def told(run: Any) -> list[str]:
 
 def ran(dag: Any, conf: dict[str, Any]) -> Any:
     """Run a DAG, and return its run."""
-    _database.migrate()
+    _compat.migrate()
     _compat.register(dag)
     return dag.test(run_conf=conf)
 

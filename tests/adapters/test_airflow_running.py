@@ -32,7 +32,7 @@ from flowctx import (
     Workflow,
     run,
 )
-from flowctx.airflow import _database, workflow_context, workflow_dag
+from flowctx.airflow import _compat, own_database, workflow_context, workflow_dag
 from flowctx.airflow._compat import dag_serialization
 from flowctx.testing import assert_parity, run_dag
 from flowctx.testing.engines import EngineContract
@@ -271,10 +271,10 @@ def test_the_airflow_of_a_deployment_is_refused(monkeypatch: pytest.MonkeyPatch)
     flow = Workflow("of_a_deployment")
     flow.step("look")(lambda ctx: {})
     dag = workflow_dag(flow)
-    _database.prepare()
+    own_database.prepare()
     with create_session() as session:
         session.add(server := Job(job_type="DagProcessorJob", state="success"))
-    monkeypatch.setattr(_database, "migrate", lambda: pytest.fail("it was migrated"))
+    monkeypatch.setattr(_compat, "migrate", lambda: pytest.fail("it was migrated"))
     words = r"airflow.db: servers .*DagProcessorJob.*; unset AIRFLOW__DATABASE__SQL_ALCHEMY_CONN, and set AIRFLOW_HOME"
     try:
         for _ in ("after other runs", "as the first run"):
@@ -283,7 +283,7 @@ def test_the_airflow_of_a_deployment_is_refused(monkeypatch: pytest.MonkeyPatch)
             assert not any(note.endswith("before:") for note in getattr(caught.value, "__notes__", ()))
             with pytest.raises(EngineError, match=words):
                 assert_parity(flow, on=["airflow"])
-            _database._make_once.cache_clear()
+            own_database._make_once.cache_clear()
     finally:
         with create_session() as session:
             session.delete(server)

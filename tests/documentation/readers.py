@@ -76,7 +76,7 @@ def _make_airflow() -> None:
 def _read(page: str, folder: Path, env: Mapping[str, str]) -> None:
     """Run a page in this process; an exception of its code is one of the process."""
     take_place(folder, env, _output(folder), _output(folder), seconds=_SECONDS)
-    import_module("flowctx.airflow._database").read_settings_again()
+    import_module("flowctx.airflow._compat").read_settings_again()
     import_module("documentation.runner").main(page)
 
 

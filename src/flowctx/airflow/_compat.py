@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-import signal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +22,7 @@ from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.api_versions import speak_to_one_client
 from flowctx.core.data.encoding import to_json
 from flowctx.core.errors import ContextError
+from flowctx.core.interrupts import sigterm_put_back
 
 if TYPE_CHECKING or AIRFLOW.able("settings in the SDK"):
     from airflow.sdk import conf, exceptions
@@ -167,11 +166,6 @@ def plain_sequences(value: Any) -> Any:
     return [plain_sequences(item) for item in value] if type(value) in (list, tuple) else value
 
 
-def most_instances() -> int:
-    """Return how many instances of a mapped task Airflow allows."""
-    return int(conf.getint("core", "max_map_length", fallback=1024))
-
-
 def hide(params: Mapping[str, Any]) -> None:
     """Make Airflow hide the values of what looks like a secret by its name in the log of this task."""
     if any(should_hide_value_for_key(name) for name in _names(params)):  # type: ignore[no-untyped-call]
@@ -187,6 +181,33 @@ def _names(value: Any) -> Iterator[str]:
 
 
 # --- running a DAG in this process: what ``DAG.test()`` does, whose arguments know neither run id nor partition key ---
+
+
+def read_settings_again() -> None:
+    """Make Airflow use the database that the environment names now; it reads its settings when it is imported."""
+    from airflow import settings
+
+    settings.configure_vars()  # type: ignore[no-untyped-call]
+    settings.dispose_orm()
+    settings.configure_orm()  # type: ignore[no-untyped-call]
+
+
+def migrate() -> None:
+    """Create or migrate the database."""
+    from airflow.utils.db import initdb
+
+    initdb()
+
+
+def server_and_database() -> tuple[str | None, str]:
+    """Return which of Airflow's servers has ever run on the database, if one has, and the address of that."""
+    from airflow.jobs.job import Job
+
+    with open_session(scoped=False) as session:
+        connection = session.connection()
+        there = connection.dialect.has_table(connection, Job.__tablename__, schema=Job.metadata.schema)
+        server = session.query(Job.job_type).first() if there else None
+        return server and server[0], session.get_bind().url.render_as_string(hide_password=True)
 
 
 def warm_up() -> None:
@@ -358,20 +379,9 @@ def run_ready_tasks(dag: DAG, dag_run: Any, session: Any) -> Iterator[tuple[Any,
         if ti.state == "scheduled":
             ti.task = dag.task_dict[ti.task_id]
             task = {"task": ti.task} if AIRFLOW.able("time zones in the SDK") else {}
-            with _sigterm_put_back():
+            with sigterm_put_back():
                 result = _run_task(ti=ti, run_triggerer=True, **task)
             yield ti, None if result is None else result.error
-
-
-@contextmanager
-def _sigterm_put_back() -> Iterator[None]:
-    """Let SIGTERM do after a task what it did before: each task of Airflow's takes it for itself, and keeps it."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGTERM) is not before:
-            signal.signal(signal.SIGTERM, before)
 
 
 def returned_values(dag_run: Any, session: Any) -> dict[tuple[str, int], Any]:
@@ -381,16 +391,3 @@ def returned_values(dag_run: Any, session: Any) -> dict[tuple[str, int], Any]:
 
     rows = session.query(XComModel).filter_by(dag_id=dag_run.dag_id, run_id=dag_run.run_id, key=RETURN_VALUE)
     return {(row.task_id, row.map_index): XCom.deserialize_value(row) for row in rows}
-
-
-def xcom_storage_path() -> object | None:
-    """Return where the object-storage XCom backend keeps what is large, if it is configured; ours stands beside it."""
-    url = conf.get("common.io", "xcom_objectstorage_path", fallback=None)
-    if not url:
-        return None
-    path = f"{url.rstrip('/')}/flowctx"
-    if "@" not in path.partition("://")[2].partition("/")[0]:
-        return path
-    from airflow.sdk import ObjectStoragePath
-
-    return ObjectStoragePath(path)  # the part before the @ is a connection of Airflow's

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from airflow.sdk import DAG, Param, task_group
 
-from flowctx.airflow._compat import most_instances
+from flowctx.airflow._compat import conf
 from flowctx.airflow.outputs import TRIGGER_RULES, label_of
 from flowctx.airflow.partitions import PartitionTimetable
 from flowctx.airflow.run_order import zones_of
@@ -279,7 +279,7 @@ def _instances(workflow: Workflow, mapped: list[str]) -> list[dict[str, str]]:
             )
     columns = [scheme.values(name) for name in mapped] if scheme is not None else []
     count = math.prod(len(column) for column in columns)
-    if count > (most := most_instances()):
+    if count > (most := int(conf.getint("core", "max_map_length", fallback=1024))):
         raise WorkflowError(
             f"workflow {workflow.name!r} mapped over {', '.join(mapped)} has {count:,} instances, and Airflow allows "
             f"{most:,} ([core] max_map_length); map over fewer dimensions "

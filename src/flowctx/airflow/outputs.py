@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, TypeVar
 
-from flowctx.airflow._compat import RETURN_VALUE, MappedOperator
+from flowctx.airflow._compat import RETURN_VALUE, MappedOperator, conf
 from flowctx.airflow.json_columns import for_column, from_column
 from flowctx.core.data.encoding import escape_key, to_json
 from flowctx.core.data.plain import FrozenDict, freeze
@@ -295,3 +295,16 @@ class _Reader:
 def _sorted(by_task: dict[str, _T], order: list[str]) -> dict[str, _T]:
     places = {task_id: place for place, task_id in enumerate(order)}
     return dict(sorted(by_task.items(), key=lambda item: places[item[0]]))
+
+
+def xcom_storage_path() -> object | None:
+    """Return where the object-storage XCom backend keeps what is large, if it is configured; ours stands beside it."""
+    url = conf.get("common.io", "xcom_objectstorage_path", fallback=None)
+    if not url:
+        return None
+    path = f"{url.rstrip('/')}/flowctx"
+    if "@" not in path.partition("://")[2].partition("/")[0]:
+        return path
+    from airflow.sdk import ObjectStoragePath
+
+    return ObjectStoragePath(path)  # the part before the @ is a connection of Airflow's

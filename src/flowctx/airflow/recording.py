@@ -20,7 +20,6 @@ from flowctx.airflow._compat import (
     dag_run_state,
     plain_sequences,
     run_type_of,
-    xcom_storage_path,
 )
 from flowctx.airflow.made_elsewhere import counted_envelope, instances_elsewhere
 from flowctx.airflow.ordering import await_runs
@@ -33,6 +32,7 @@ from flowctx.airflow.outputs import (
     read_upstream,
     step_name,
     waits_for_all,
+    xcom_storage_path,
 )
 from flowctx.airflow.own_steps import is_own, made_with, run_name_of, workflow_of
 from flowctx.airflow.planned_runs import DagRuns

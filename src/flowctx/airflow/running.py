@@ -17,11 +17,11 @@ import structlog
 from airflow.sdk import DAG
 
 from flowctx.airflow import _compat
-from flowctx.airflow._database import prepare
 from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.context import run_context
 from flowctx.airflow.endings import end_of_dag_run, record_end
 from flowctx.airflow.outputs import from_payload, is_step, step_name, waits_for_all
+from flowctx.airflow.own_database import prepare
 from flowctx.airflow.partitions import requested_key
 from flowctx.airflow.recording import store_of_runs
 from flowctx.airflow.watching import Watcher

@@ -1,9 +1,14 @@
-"""Ctrl-C while the ``flowctx`` command imports what it needs: nothing is to be put away yet, and nothing to be said."""
+"""Signals of this process: Ctrl-C while the ``flowctx`` command imports what it needs, and SIGTERM that others take.
+
+While it imports, nothing is to be put away yet, and nothing to be said.
+"""
 
 from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import PurePath
 
 
@@ -23,3 +28,14 @@ def _is_command(argv: list[str]) -> bool:
     """Whether arguments are those of ``flowctx`` or ``python -m flowctx``; other programs decide for themselves."""
     module = argv[2:3] if argv[1:2] == ["-m"] else []
     return module in (["flowctx"], ["flowctx.cli"]) or any(PurePath(arg).name == "flowctx" for arg in argv[1:2])
+
+
+@contextmanager
+def sigterm_put_back() -> Iterator[None]:
+    """Let SIGTERM do after the block what it did before: each task of Airflow's takes it for itself, and keeps it."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is not before:
+            signal.signal(signal.SIGTERM, before)

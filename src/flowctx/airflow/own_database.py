@@ -50,7 +50,7 @@ def _make_once() -> None:
             AIRFLOW__LOGGING__BASE_LOG_FOLDER=str(home / "logs"),
         )
         # Whoever made the DAG has imported Airflow, which then read its settings.
-        read_settings_again()
+        _compat.read_settings_again()
     with warnings.catch_warnings(action="ignore"):  # what Airflow warns of as it starts is its own business
         _migrate_alone()
         _compat.warm_up()
@@ -62,14 +62,14 @@ def _migrate_alone() -> None:
     file = Path(address.removeprefix(_FILE).partition("?")[0])
     if not address.startswith(_FILE) or not file.name:
         _refuse_deployment()
-        migrate()
+        _compat.migrate()
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     held = os.open(file.parent, os.O_RDONLY)  # a lock of the folder's leaves no file behind
     try:
         fcntl.flock(held, fcntl.LOCK_EX)
         _refuse_deployment()
-        migrate()
+        _compat.migrate()
     finally:
         os.close(held)
 
@@ -79,36 +79,13 @@ def _refuse_deployment() -> None:
 
     A scheduler would go by the DAG that is stored for the run, and run its tasks, too.
     """
-    from airflow.jobs.job import Job
-
-    with _compat.open_session(scoped=False) as session:
-        connection = session.connection()
-        if not connection.dialect.has_table(connection, Job.__tablename__, schema=Job.metadata.schema):
-            return
-        server = session.query(Job.job_type).first()
-        database = session.get_bind().url.render_as_string(hide_password=True)
+    server, database = _compat.server_and_database()
     if server is None:
         return
     others = [name for name in _OTHER_NAMES if name in os.environ]
     unset = f"unset {' and '.join(others)}, and " if others else ""
     raise EngineError(
-        f"run_dag refuses {database}: servers of Airflow's have run there ({server[0]}), so it is a deployment's; a "
+        f"run_dag refuses {database}: servers of Airflow's have run there ({server}), so it is a deployment's; a "
         f"scheduler would go by this run's DAG, and run its tasks, too; {unset}set AIRFLOW_HOME to a new folder of "
         "your tests before Airflow is imported, or unset it: run_dag then makes an Airflow in a temporary folder"
     )
-
-
-def migrate() -> None:
-    """Create or migrate the database."""
-    from airflow.utils.db import initdb
-
-    initdb()
-
-
-def read_settings_again() -> None:
-    """Make Airflow use the database that the environment names now; it reads its settings when it is imported."""
-    from airflow import settings
-
-    settings.configure_vars()  # type: ignore[no-untyped-call]
-    settings.dispose_orm()
-    settings.configure_orm()  # type: ignore[no-untyped-call]
