@@ -118,19 +118,21 @@ class AirflowApi:
         if answer.status != 200:
             raise EngineError(f"Airflow at {self.client.url} answers {answer.status}: {answer.detail}")
         if answer.data.get("is_paused"):
-            raise EngineError(self.paused(dag_id))
+            raise self.paused(dag_id)
         found: Mapping[str, Any] = answer.data
         return found
 
-    def paused(self, dag_id: str) -> str:
+    def paused(self, dag_id: str) -> EngineError:
         """Say that a DAG is paused, and what to do."""
-        return f"DAG {dag_id!r} at Airflow at {self.client.url} is paused; type: airflow dags unpause {dag_id}"
+        return EngineError(
+            f"DAG {dag_id!r} at Airflow at {self.client.url} is paused; type: airflow dags unpause {dag_id}"
+        )
 
     def obstacle(self, dag_id: str) -> str | None:
         """Return what the runs of a DAG wait for, if Airflow says so."""
         dag = self.call("GET", f"/dags/{dag_id}")
         if dag.status == HTTPStatus.OK and dag.data.get("is_paused"):
-            return self.paused(dag_id)
+            return str(self.paused(dag_id))
         health = self.call("GET", "/monitor/health")
         scheduler = health.data.get("scheduler") or {} if health.status == HTTPStatus.OK else {}
         if scheduler.get("status") != "unhealthy":
