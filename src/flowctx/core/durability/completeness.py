@@ -17,7 +17,6 @@ from typing import Final
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.resumption import run_status
-from flowctx.core.errors import CaptureRefused
 from flowctx.core.workflow.cascade import Order, before_of, ends_of, followers, nearest_before
 from flowctx.core.workflow.result import StepStatus
 
@@ -58,27 +57,6 @@ def status_when_over(order: Order, statuses: Mapping[str, StepStatus]) -> RunSta
     if StepStatus.FAILED in statuses.values():
         return RunStatus.FAILED
     return _or_partial(run_status(order, statuses), over=True)
-
-
-def finish_run(ledger: RunLedger, run: RunRecord, status: RunStatus, error: str | None = None) -> RunStatus:
-    """Say how a run ended, and return how: a part whose capture another run has by now is partial, and says so.
-
-    Args:
-        ledger: Where it is recorded.
-        run: The run.
-        status: How it ended.
-        error: Why.
-
-    Raises:
-        Superseded: The run goes on elsewhere.
-        LedgerError: It could not be recorded, and the setting is strict.
-    """
-    try:
-        ledger.finish(run, status, error)
-    except CaptureRefused as exc:
-        ledger.finish(run, RunStatus.PARTIAL, str(exc))
-        return RunStatus.PARTIAL
-    return status
 
 
 def unrecorded_steps(order: Order, statuses: Mapping[str, StepStatus]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Say of a run that it is over, where it cannot say so itself: its engine has stopped it, or it died."""
+"""Say of a run that it is over, also where it cannot say so itself: its engine has stopped it, or it died."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from flowctx.core.durability.completeness import finish_run, not_ended_text, not_recorded_text, status_when_over
+from flowctx.core.durability.completeness import not_ended_text, not_recorded_text, status_when_over
 from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.records import MOST_INSTANCES, RunRecord, RunStatus
 from flowctx.core.durability.resumption import failure_of
-from flowctx.core.errors import Superseded
+from flowctx.core.errors import CaptureRefused, Superseded
 from flowctx.core.workflow.context import engine_of
 from flowctx.core.workflow.result import StepStatus
 
@@ -26,6 +26,27 @@ class Undone(NamedTuple):
 
 #: Returns the steps of a run that are undone, as its engine says; ``None``: it does not.
 UndoneOf = Callable[[RunRecord], Mapping[str, Undone] | None]
+
+
+def finish_run(ledger: RunLedger, run: RunRecord, status: RunStatus, error: str | None = None) -> RunStatus:
+    """Say how a run ended, and return how: a part whose capture another run has by now is partial, and says so.
+
+    Args:
+        ledger: Where it is recorded.
+        run: The run.
+        status: How it ended.
+        error: Why.
+
+    Raises:
+        Superseded: The run goes on elsewhere.
+        LedgerError: It could not be recorded, and the setting is strict.
+    """
+    try:
+        ledger.finish(run, status, error)
+    except CaptureRefused as exc:
+        ledger.finish(run, RunStatus.PARTIAL, str(exc))
+        return RunStatus.PARTIAL
+    return status
 
 
 def just_begun(run: RunRecord) -> bool:

@@ -36,13 +36,13 @@ from flowctx.core.data.secrets import without_secrets
 from flowctx.core.durability.completeness import (
     CaptureSteps,
     end_status,
-    finish_run,
     leads_on,
     not_recorded_text,
     status_when_over,
     steps_of_capture,
     unrecorded_steps,
 )
+from flowctx.core.durability.endings import finish_run
 from flowctx.core.durability.leases import LEASES
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.recorded import load_record
