@@ -64,10 +64,10 @@ def _make_airflow() -> None:
     from airflow.sdk.api.datamodels._generated import API_VERSION
     from airflow.sdk.execution_time.supervisor import in_process_api_server
 
-    from flowctx.airflow import _database, running  # noqa: F401
+    from flowctx.airflow import _compat, running  # noqa: F401
     from flowctx.airflow.api_versions import speak_to_one_client
 
-    _database.migrate()
+    _compat.migrate()
     app = in_process_api_server().app
     speak_to_one_client(app, API_VERSION)
     app._cadwyn_initialize()
