@@ -113,7 +113,7 @@ def test_a_batch_of_another_workflow_is_named_where_dates_have_no_end(chain):
         refused = chain("backfill", "endless:total", "--batch", "b", *more, "--dry-run", exit_code=2)
         assert refused == "Error: batch 'b' is one of workflow 'source', not of 'total'; take another id\n"
     both = chain("backfill", "endless:source", "endless:total", "--batch", "b", exit_code=2)
-    assert "batch 'b' is one of source, and has no partitions of total; leave out what it does not have" in both
+    assert "batch 'b' is one of source, and has no partitions of total; leave out total, or add it" in both
 
 
 def test_a_batch_of_what_is_stale_goes_on_with_its_own_parameters(chain):
