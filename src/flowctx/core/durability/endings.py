@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from flowctx.core.durability.completeness import not_ended_text, not_recorded_text, status_when_over
 from flowctx.core.durability.ledger import Ledger, RunLedger
-from flowctx.core.durability.records import MOST_INSTANCES, RunRecord, RunStatus
+from flowctx.core.durability.records import MOST_INSTANCES, RunRecord, RunStatus, dag_ids_of
 from flowctx.core.durability.resumption import failure_of
 from flowctx.core.errors import CaptureRefused, Superseded
 from flowctx.core.workflow.context import engine_of
@@ -120,7 +120,9 @@ def end_run(
     statuses = ledger.statuses(run.key)
     order = dict.fromkeys(run.steps, ())
     found = status_when_over(order, statuses)
-    own = dict.fromkeys((name for name in order if name in (run.selected or order)), ())
+    # What is selected are the steps of the DAG that began the run; of the others that make it, nobody says which.
+    selected = run.selected if len(dag_ids_of(run.context)) < 2 else ()
+    own = dict.fromkeys((name for name in order if name in (selected or order)), ())
     is_done = status_when_over(own, {name: how for name, how in statuses.items() if name in own}) is RunStatus.OK
     asked = is_done or (found, status) == (RunStatus.PARTIAL, RunStatus.OK)
     known = undone(run) if asked and status is not RunStatus.CANCELED else None
