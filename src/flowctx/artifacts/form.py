@@ -201,8 +201,7 @@ class Form:
 
     def __init__(self, schema: pa.Schema, *, freq: str | None = None) -> None:
         self.schema, self.freq = schema, freq
-        self.categories: dict[int, pa.Array] = {}
-        self._seen: dict[int, _Categories] = {}
+        self._categories: dict[int, _Categories] = {}
         self._indices = [i for i, field in enumerate(schema) if T.is_dictionary(_storage(field.type))]
 
     def see(self, group: list[pa.RecordBatch], path: str) -> None:
@@ -216,8 +215,8 @@ class Form:
                 column = batch.column(i)
                 column = column.storage if isinstance(column, pa.ExtensionArray) else column
                 values = flat(column.dictionary.drop_null(), canonical(column.type.value_type))
-                seen = self._seen.setdefault(i, _Categories(values))
-                if not seen.add(values) and column.type.ordered:
+                known = self._categories.setdefault(i, _Categories(values))
+                if not known.add(values) and column.type.ordered:
                     raise other_categories(path, self.schema.names[i])
 
     def text(self, as_read: pa.Schema) -> bytes | None:
@@ -230,15 +229,15 @@ class Form:
             return None
         found: dict[str, Any] = {"schema": _text(self.schema.serialize().to_pybytes())}
         if self._indices:
-            found["categories"] = {str(i): _text(_packed(self._categories(i))) for i in self._indices}
+            found["categories"] = {str(i): _text(_packed(self._categories_of(i))) for i in self._indices}
         if self.freq is not None:
             found["freq"] = self.freq
         return json.dumps(found).encode()
 
-    def _categories(self, i: int) -> pa.Array:
+    def _categories_of(self, i: int) -> pa.Array:
         kind = _storage(self.schema.field(i).type).value_type
-        seen = self._seen.get(i)
-        return pa.array([], canonical(kind)) if seen is None else seen.all()
+        known = self._categories.get(i)
+        return pa.array([], canonical(kind)) if known is None else known.all()
 
     @classmethod
     def read(cls, data: bytes | None, as_read: pa.Schema) -> Form:
@@ -253,7 +252,7 @@ class Form:
             kinds[i] = _with_room(kinds[i], len(values))
         fields = [field.with_type(kind) for field, kind in zip(schema, kinds, strict=True)]
         form = cls(pa.schema(fields, metadata=schema.metadata), freq=found.get("freq"))
-        form.categories = categories
+        form._categories = {i: _Categories(values) for i, values in categories.items()}
         return form
 
     def restore(self, table: Any) -> Any:
@@ -275,7 +274,7 @@ class Form:
         if isinstance(kind, pa.BaseExtensionType):
             return pa.ExtensionArray.from_storage(kind, self._restored(column, kind.storage_type, i))
         if T.is_dictionary(kind):
-            categories = self.categories[i]
+            categories = self._categories[i].all()
             indices = pc.index_in(flat(column, categories.type), categories).cast(kind.index_type)
             values = cast(categories, kind.value_type)
             return pa.DictionaryArray.from_arrays(indices, values, ordered=kind.ordered)
