@@ -326,8 +326,8 @@ def test_what_the_ledger_has_lost_runs_again(airflow: Airflow, ledger: Ledger, c
         "airflow calls it done, and the ledger has nothing of it: see whether tasks there write to this ledger "
         "(FLOWCTX_LEDGER_URL)"
     }
-    (told,) = [text for text in caplog.messages if "3 partitions as done" in text]
-    assert "; before they run again, see whether tasks there write to this ledger (FLOWCTX_LEDGER_URL)" in told
+    (warning,) = [text for text in caplog.messages if "3 partitions as done" in text]
+    assert "; before they run again, see whether tasks there write to this ledger (FLOWCTX_LEDGER_URL)" in warning
     fill(airflow, open_ledger("memory://"))  # one that knows nothing of the batch
     assert {tuple(body["task_ids"]) for body in airflow.cleared} == {tuple(sorted(flow.steps))}
     assert [len(airflow.runs), len(airflow.cleared)] == [3, 3]

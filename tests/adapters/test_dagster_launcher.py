@@ -265,9 +265,9 @@ def test_why_it_failed_is_found_late_in_the_events(dagster: Dagster, ledger: Led
     dagster.status = "FAILURE"
     category = {"__typename": "TextMetadataEntry", "label": "flowctx/category", "text": "DATA_QUALITY"}
     rows = {"__typename": "IntMetadataEntry", "label": "rows"}
-    told = {"description": "12 rows are missing", "metadataEntries": [rows, category]}
-    said = {"stepKey": "filled__check", "failureMetadata": told, "error": None}
-    dagster.events = [{"__typename": "LogMessageEvent"}, {"__typename": "ExecutionStepFailureEvent", **said}]
+    metadata = {"description": "12 rows are missing", "metadataEntries": [rows, category]}
+    failure = {"stepKey": "filled__check", "failureMetadata": metadata, "error": None}
+    dagster.events = [{"__typename": "LogMessageEvent"}, {"__typename": "ExecutionStepFailureEvent", **failure}]
     fill(dagster, ledger)
     found = {(run.step, run.error, run.category) for run in ledger.batches.iter_outcomes("b")}
     assert found == {("check", "12 rows are missing", "DATA_QUALITY")}

@@ -140,8 +140,8 @@ def test_every_day_reads_a_session_as_itself(venues, tmp_path):
         assert bench.run(friday, selection=[reader]).success
     failed = bench.run(saturday, selection=["plain"])
     (failure,) = bench.events(failed, dg.DagsterEventType.STEP_FAILURE)
-    told = "depends on invalid partitions" if venues else "flow/fetch has no partition for 2012-10-27"
-    assert told in failure.step_failure_data.error.to_string()
+    reason = "depends on invalid partitions" if venues else "flow/fetch has no partition for 2012-10-27"
+    assert reason in failure.step_failure_data.error.to_string()
     assert bench.run(saturday, selection=["keyed"]).success is (venues is None)
     capture = {"capture": "2012-10-26|N|b" if venues else "2012-10-26|b"}
     assert seen == [capture, ["2012-10-26"], *([] if venues else [[]])]

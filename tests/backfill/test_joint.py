@@ -209,8 +209,8 @@ def test_one_workflow_that_takes_new_parameters_is_enough(ledger: Ledger) -> Non
     """The batch is not said to keep its own where one keeps them, and another runs with what was given."""
 
     def fill(fail: list[str], rate: float) -> LaunchProgress:
-        given = ((flow, "date=2012-01-02,tier=T1", {"fail": fail}), (nav, "date=2013-01-02", {"rate": rate}))
-        plans = [Backfill(one, some, "b", params=params, ledger=ledger) for one, some, params in given]
+        batches = ((flow, "date=2012-01-02,tier=T1", {"fail": fail}), (nav, "date=2013-01-02", {"rate": rate}))
+        plans = [Backfill(one, some, "b", params=params, ledger=ledger) for one, some, params in batches]
         return JointBackfill(plans).launch(LocalLauncher(ledger, 1), retry_failed=True, extend=True)
 
     assert fill(["date=2012-01-02|tier=T1"], 0.0).failed == 1

@@ -155,8 +155,8 @@ def test_what_has_become_due_since_is_told_and_left_out(url: str) -> None:
         "desk": 1,
         "month": 1,
     }
-    told = "goes on as it is, nav (2), desk (1), month (1); with all that hangs on it by now that would be nav (6)"
-    assert told in again.stderr
+    warning = "goes on as it is, nav (2), desk (1), month (1); with all that hangs on it by now that would be nav (6)"
+    assert warning in again.stderr
 
 
 def test_a_run_outside_of_a_batch_of_several_is_told(url: str) -> None:

@@ -267,10 +267,10 @@ def test_a_cancel_says_what_is_done_where_runs_cannot_be_stopped(shell):
         ledger.batches.put(batch)
         ledger.batches.record_outcomes("b", [replace(run, workflow="prices")])
     printed = shell("cancel", "b", "--url", "http://127.0.0.1:1", exit_code=1)
-    told = (
+    warning = (
         "batch b is canceled; what runs of it on dagster may go on: say it again\nError: Dagster at http://127.0.0.1:1"
     )
-    assert told in printed
+    assert warning in printed
 
 
 def test_a_cancel_that_is_refused_cancels_nothing(shell):

@@ -162,9 +162,9 @@ def test_a_date_that_the_calendar_does_not_reach_is_not_ready(ledger, which, cap
     capture(days, ledger, "date=2026-02-02..2026-03-13")
     item = days.output("value")
     month = roll_up(item if which == "window" else item.previous(2))
-    told = Readiness.of(month)
+    readiness = Readiness.of(month)
     for now in (NOW, datetime(2026, 6, 1, tzinfo=UTC)):
-        found = [one.key.month for one in told.ready(ledger, now, date(2026, 2, 1), restated=False)]
+        found = [one.key.month for one in readiness.ready(ledger, now, date(2026, 2, 1), restated=False)]
         assert found == ["2026-02-28"] + ["2026-03-31"] * (which == "previous")
     (line,) = (one.message for one in caplog.records if one.levelname == "WARNING")
     first, day = ("2026-03-31", "2026-03-31") if which == "window" else ("2026-04-30", "2026-03-31")

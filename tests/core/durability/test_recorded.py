@@ -74,12 +74,12 @@ def test_a_continuation_that_is_forgotten_leads_nowhere(flow, ledger):
 @pytest.mark.parametrize("funds", [["A"], ["A", "B"]])
 def test_an_instance_is_not_the_run_without_a_partition(ledger, funds):
     """Under one id, what comes after all instances has a run of its own, whether there is one of them or several."""
-    each, whole = Workflow("flow", partitions=PartitionScheme(fund=funds)), Workflow("flow")
-    for flow in (each, whole):
+    by_fund, undivided = Workflow("flow", partitions=PartitionScheme(fund=funds)), Workflow("flow")
+    for flow in (by_fund, undivided):
         flow.step(name="a")(lambda ctx: None)
     for fund in funds:
-        run(each, partition=fund, run_id="r", ledger=ledger)
+        run(by_fund, partition=fund, run_id="r", ledger=ledger)
     assert find_run(ledger, "r", "flow", None) is None
-    run(whole, run_id="r", ledger=ledger)
+    run(undivided, run_id="r", ledger=ledger)
     assert find_run(ledger, "r", "flow", None).context.partition is None
-    assert find_run(ledger, "r", "flow", each.partition_key("A")).context.partition == {"fund": "A"}
+    assert find_run(ledger, "r", "flow", by_fund.partition_key("A")).context.partition == {"fund": "A"}
