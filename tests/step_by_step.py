@@ -122,6 +122,10 @@ class AwayLedger(MemoryLedger):
         self._answer("steps")
         return super().steps(key, names)
 
+    def recorded_steps(self, run_keys, **how):
+        self._answer("steps")
+        return super().recorded_steps(run_keys, **how)
+
     def versions(self, *what, **how):
         self._answer("versions")
         return super().versions(*what, **how)

@@ -15,6 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from flowctx.core.batches.records import PartitionRun, PartitionState
+from flowctx.core.durability.completeness import steps_of_capture, steps_of_other_runs
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.ledger.pruning import Pruning
@@ -23,6 +24,7 @@ from flowctx.ledger.rows import stamp
 from flowctx.ledger.sql import SqlLedger
 from flowctx.testing import make_context
 from flowctx.testing.clock import NOON
+from flowctx.testing.records import MINUTE, a_step
 from query_plans import statements
 
 
@@ -82,6 +84,30 @@ def test_the_captures_of_a_partition_are_found_by_it(sqlite_url):
     (plan, *_) = plans_of(ledger, found)
     assert "ix_flowctx_capture_workflow (workflow=? AND partition=?)" in plan
     ledger.close()
+
+
+def test_what_other_runs_of_a_capture_have_done_takes_few_statements(ledger):
+    """However often a part of it was tried: their steps are read together, not run by run."""
+    done = ledger.begin(part("a", 0))
+    ledger.record(done, [a_step("a")])
+    ledger.finish(done, RunStatus.PARTIAL)
+    taken = []
+    for number in range(1, 25):
+        run = ledger.begin(part("b", number))
+        with statements(ledger) as found:
+            others = steps_of_capture(ledger, run, {"a": (), "b": ("a",)}, own=()).others
+            assert [record.step for record in steps_of_other_runs(ledger, run, ["a"])] == ["a"]
+        assert [record.step for record in others] == ["a"]
+        ledger.finish(run, RunStatus.FAILED)
+        taken.append(sum(text.startswith("SELECT") for text, _ in found))
+    assert set(taken) == {4}
+
+
+def part(step, number):
+    """Return one of several runs of a step of one capture, each of which began after the one before it."""
+    when = {"as_of_date": NOON.date(), "started_at": NOON + number * MINUTE}
+    ctx = make_context(workflow="flow", run_id=f"r{number}", batch_id="b1", **when)
+    return RunRecord(workflow="flow", context=ctx, steps=("a", "b"), selected=(step,))
 
 
 def test_run_ids_are_found_by_how_they_begin(ledger):

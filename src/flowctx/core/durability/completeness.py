@@ -164,7 +164,7 @@ def steps_of_capture(ledger: RunLedger, run: RunRecord, order: Order, own: Colle
         order: All steps of the workflow in order, and which of them each one follows.
         own: The steps that the run has recorded itself.
     """
-    runs = [_Recorded.of(ledger, one) for one in (run, *_other_runs(ledger, run))]
+    runs = _recorded(ledger, [run, *_other_runs(ledger, run)])
     found = _latest(record for one in runs[1:] for record in one.records.values() if record.step not in own)
     latest = {**_by_name(found), **runs[0].records}
     outdated: dict[str, str] = {}
@@ -185,10 +185,6 @@ class _Recorded:
     run: RunRecord
     records: Mapping[str, StepRecord]
 
-    @classmethod
-    def of(cls, ledger: RunLedger, run: RunRecord) -> _Recorded:
-        return cls(run, _by_name(record for record in ledger.steps(run.key) if record.complete))
-
     def has(self, record: StepRecord) -> bool:
         """Whether it has done just that, or has taken it over."""
         found = self.records.get(record.step)
@@ -198,6 +194,13 @@ class _Recorded:
         """Whether it has done just that itself, in its latest attempt."""
         to_do = not self.run.is_part or record.step in self.run.selected
         return to_do and record.run_attempt == self.run.attempt and self.has(record)
+
+
+def _recorded(ledger: RunLedger, runs: Sequence[RunRecord]) -> list[_Recorded]:
+    """Return runs with their complete steps, by as few queries as for one."""
+    found = ledger.recorded_steps([run.key.digest for run in runs])
+    complete = ((run, [one for one in found.get(run.key.digest, ()) if one.complete]) for run in runs)
+    return [_Recorded(run, _by_name(records)) for run, records in complete]
 
 
 def _made_after(runs: Collection[_Recorded], record: StepRecord, before: StepRecord) -> bool:
@@ -231,8 +234,8 @@ def _is_same(one: StepRecord, other: StepRecord) -> bool:
 
 def steps_of_other_runs(ledger: RunLedger, run: RunRecord, missing: Collection[str]) -> list[StepRecord]:
     """Return the latest records of steps that other runs of the same capture have completed."""
-    found = (record for other in _other_runs(ledger, run) for record in ledger.steps(other.key, missing))
-    return _latest(record for record in found if record.complete)
+    found = (record for other in _recorded(ledger, _other_runs(ledger, run)) for record in other.records.values())
+    return _latest(record for record in found if record.step in missing)
 
 
 def _other_runs(ledger: RunLedger, run: RunRecord) -> list[RunRecord]:

@@ -188,6 +188,15 @@ class RunLedger(Protocol):
         """Return what is recorded of one step of several runs, with its digest, by the digests of their keys."""
         ...
 
+    def recorded_steps(self, run_keys: Collection[str], *, reading: bool = False) -> dict[str, list[StepRecord]]:
+        """Return all recorded steps of several runs, by the digests of their keys, in the order in which they began.
+
+        Args:
+            run_keys: The digests.
+            reading: Only steps that have read others; of the runs that have none, nothing is returned.
+        """
+        ...
+
     def find_batch(self, batch_id: str) -> BatchRecord | None:
         """Return a batch, or ``None`` if nobody remembers it."""
         ...
@@ -290,15 +299,6 @@ class Ledger(RunLedger, Protocol):
             batch_id: The batch.
             workflow: The workflow's name; a batch may have several.
             limit: Look at so many runs at most, those of the last partitions.
-        """
-        ...
-
-    def recorded_steps(self, run_keys: Collection[str], *, reading: bool = False) -> dict[str, list[StepRecord]]:
-        """Return all recorded steps of several runs, by the digests of their keys, in the order in which they began.
-
-        Args:
-            run_keys: The digests.
-            reading: Only steps that have read others; of the runs that have none, nothing is returned.
         """
         ...
 

@@ -158,6 +158,10 @@ class NoLedger:
         """Return none."""
         return {}
 
+    def recorded_steps(self, run_keys: Collection[str], *, reading: bool = False) -> dict[str, list[StepRecord]]:
+        """Return none."""
+        return {}
+
     def find_batch(self, batch_id: str) -> BatchRecord | None:
         """Return none."""
         return None
@@ -276,6 +280,10 @@ class LenientLedger:
     def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
         """Return what is recorded of a step; what the ledger cannot do is raised."""
         return self.ledger.step_records(step, run_keys)
+
+    def recorded_steps(self, run_keys: Collection[str], *, reading: bool = False) -> dict[str, list[StepRecord]]:
+        """Return what is recorded of runs, as far as it can be read."""
+        return self._look("of runs", lambda: self._ledger.recorded_steps(run_keys, reading=reading), {})
 
     def find_batch(self, batch_id: str) -> BatchRecord | None:
         """Return a batch; what the ledger cannot do is raised."""
