@@ -50,8 +50,8 @@ class Need:
     step: str
     #: Which partitions of it are read; ``None``: it has none.
     mapping: PartitionMapping | None
-    #: The first partition that the calendar of that workflow does not reach: one warning tells of all.
-    _warned_of: list[PartitionKey] = field(default_factory=list, repr=False, compare=False)
+    #: Whether it was warned that the calendar of that workflow does not reach so far: one warning tells of all.
+    _warned: bool = field(default=False, init=False, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -98,8 +98,8 @@ class Need:
         try:
             return None if self.mapping.lacking(key) else list(self.mapping.keys(key))
         except CalendarError as exc:
-            if not self._warned_of:
-                self._warned_of.append(key)
+            if not self._warned:
+                object.__setattr__(self, "_warned", True)
                 logger.warning("%s and later dates are not ready: workflow %r: %s", key, self.workflow, exc)
             return None
 
