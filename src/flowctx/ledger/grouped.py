@@ -26,8 +26,8 @@ from typing import Any, Final, Unpack
 
 from sqlalchemy.engine import Connection
 
+from flowctx.core.durability.ledger_options import BeginOptions
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
-from flowctx.core.durability.run_ledgers import BeginOptions
 from flowctx.core.errors import FlowctxError, LedgerUnavailable
 from flowctx.ledger.sql import Beginning, SqlLedger
 from flowctx.ledger.together import Ending, Together

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
-from typing import Final, TypedDict, TypeVar, Unpack
+from typing import Final, TypeVar, Unpack
 
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger, RunLedger
+from flowctx.core.durability.ledger_options import BeginOptions, CaptureQuery, RunQuery
 from flowctx.core.durability.records import Capture, RunKey, RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.versions import PrunedVersion, Version
 from flowctx.core.errors import CaptureRefused, ContextError, LedgerError, RunAlive, RunExists, Superseded, UnknownRun
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
-from flowctx.core.workflow.run_request import OnCaptured
 
 logger = logging.getLogger("flowctx")
 
@@ -24,39 +24,6 @@ LEDGER_MARK: Final = "ledger"
 SKIP_MARK: Final = "skipped"
 
 _T = TypeVar("_T")
-
-
-class BeginOptions(TypedDict, total=False):
-    """How a run is to begin; see :meth:`~flowctx.core.durability.ledger.RunLedger.begin`."""
-
-    resumes: RunRecord | None
-    completed: Collection[str]
-    on_captured: OnCaptured
-    lease: timedelta
-    exclusive: bool
-    take_over: bool
-    seen: Mapping[str, StepStatus] | None
-
-
-class RunQuery(TypedDict, total=False):
-    """Which runs are asked for; see :meth:`~flowctx.core.durability.ledger.RunLedger.list_runs`."""
-
-    workflow: str | None
-    batch_id: str | None
-    status: RunStatus | None
-    partition: PartitionKey | None
-    capture_id: str | None
-    run_id: str | None
-    limit: int
-
-
-class CaptureQuery(TypedDict, total=False):
-    """Which captures are asked for; see :meth:`~flowctx.core.durability.ledger.RunLedger.captures`."""
-
-    idempotency_key: str | None
-    workflow: str | None
-    partition: PartitionKey | None
-    limit: int | None
 
 
 def run_ledger(ledger: Ledger | None, *, strict: bool) -> RunLedger:
