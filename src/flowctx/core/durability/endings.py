@@ -117,36 +117,47 @@ def end_run(
     """
     if run.status is not RunStatus.RUNNING:
         return None
-    statuses = ledger.statuses(run.key)
-    order = dict.fromkeys(run.steps, ())
-    found = status_when_over(order, statuses)
-    # What is selected are the steps of the DAG that began the run; of the others that make it, nobody says which.
-    selected = run.selected if len(dag_ids_of(run.context)) < 2 else ()
-    own = dict.fromkeys((name for name in order if name in (selected or order)), ())
-    is_done = status_when_over(own, {name: how for name, how in statuses.items() if name in own}) is RunStatus.OK
-    asked = is_done or (found, status) == (RunStatus.PARTIAL, RunStatus.OK)
-    known = undone(run) if asked and status is not RunStatus.CANCELED else None
-    whys = _undone_steps(ledger, run, known, statuses) if known else {}
-    is_done = is_done and known is not None and not whys
-    if status in (RunStatus.FAILED, RunStatus.CANCELED) and found is not RunStatus.FAILED and not is_done:
-        found = status
-    left = [name for name in order if name not in statuses]
-    # The run does not tell which of its steps follow one that was skipped: those an engine skips without a word.
-    skipped = StepStatus.SKIPPED in statuses.values()
-    failed = [name for name, how in statuses.items() if how is StepStatus.FAILED]
-    if failed and found is RunStatus.FAILED:
-        record = ledger.steps(run.key, failed)[0]
-        error = failure_of(record.step, record.error)
-    elif whys:
-        found, error = RunStatus.FAILED, failure_of(*next(iter(whys.items())))
-    elif found is RunStatus.FAILED and error and (more := not_ended_text(left, skipped=skipped)):
-        error = f"{error}; {more}"
-    elif found is RunStatus.PARTIAL and not run.is_part:
-        error = error or not_recorded_text(left, skipped=skipped)
+    ended, why = _ending(ledger, run, status, error, undone)
     try:
-        return finish_run(ledger, run, found, None if is_done and found is not RunStatus.FAILED else error)
+        return finish_run(ledger, run, ended, why)
     except Superseded:
         return None
+
+
+def _ending(
+    ledger: RunLedger, run: RunRecord, status: RunStatus, error: str | None, undone: UndoneOf
+) -> tuple[RunStatus, str | None]:
+    """Return how a run has ended that its engine calls over, and why."""
+    statuses = ledger.statuses(run.key)
+    failed = [name for name, how in statuses.items() if how is StepStatus.FAILED]
+    if failed:
+        record = ledger.steps(run.key, failed)[0]
+        return RunStatus.FAILED, failure_of(record.step, record.error)
+    found = status_when_over(dict.fromkeys(run.steps, ()), statuses)
+    own_are_ok = _own_are_ok(run, statuses)
+    asked = own_are_ok or (found, status) == (RunStatus.PARTIAL, RunStatus.OK)
+    known = undone(run) if asked and status is not RunStatus.CANCELED else None
+    if known and (whys := _undone_steps(ledger, run, known, statuses)):
+        return RunStatus.FAILED, failure_of(*next(iter(whys.items())))
+    if own_are_ok and known is not None:
+        return found, None
+    left = [name for name in run.steps if name not in statuses]
+    # The run does not tell which of its steps follow one that was skipped: those an engine skips without a word.
+    skipped = StepStatus.SKIPPED in statuses.values()
+    ended = status if status in (RunStatus.FAILED, RunStatus.CANCELED) else found
+    if ended is RunStatus.FAILED and error and (more := not_ended_text(left, skipped=skipped)):
+        error = f"{error}; {more}"
+    elif ended is RunStatus.PARTIAL and not run.is_part:
+        error = error or not_recorded_text(left, skipped=skipped)
+    return ended, error
+
+
+def _own_are_ok(run: RunRecord, statuses: Mapping[str, StepStatus]) -> bool:
+    """Whether all steps are ok of the DAG that began the run; of others that make it, nobody says which are theirs."""
+    selected = run.selected if len(dag_ids_of(run.context)) < 2 else ()
+    own = [name for name in run.steps if name in (selected or run.steps)]
+    ended = {name: how for name, how in statuses.items() if name in own}
+    return status_when_over(dict.fromkeys(own, ()), ended) is RunStatus.OK
 
 
 def _undone_steps(
