@@ -79,9 +79,36 @@ def test_a_partition_that_the_calendar_does_not_reach_fails_alone(tmp_path):
     ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
     days = Backfill(few, "date=2012-01-03..2012-02-01", "all", ledger=ledger)
     months = Backfill(month, "month=2012-01-31..2012-03-31", "all", ledger=ledger)
-    assert JointBackfill([days, months]).launch(LocalLauncher(ledger, 1)).ended == {"ok": 4, "failed": 2}
+    progress = JointBackfill([days, months]).launch(LocalLauncher(ledger, 1))
+    assert (progress.ended, progress.waiting) == ({"ok": 4, "failed": 1}, 1)
     outcomes = {one.partition: one.error for one in ledger.batches.iter_outcomes("all", workflow="month")}
     known = "CalendarError: {} is outside what is known of the calendar FEW"
     assert outcomes["month=2012-02-29"].startswith(known.format("2012-02-29"))
-    assert outcomes["month=2012-03-31"].startswith(known.format("2012-03-31"))
+    assert outcomes["month=2012-03-31"].startswith("waits for month=2012-02-29 of month, which failed")
+    ledger.close()
+
+
+ended = Workflow("ended", partitions=PartitionScheme(date=Daily(start="2012-01-03", calendar=FEW)))
+ended.step()(note)
+weekdays = Workflow("weekdays", partitions=PartitionScheme(date=Daily(start="2012-02-27", calendar="WEEKDAYS")))
+both = Workflow("both", partitions=PartitionScheme(month=Monthly(start="2012-02-01")))
+
+
+@weekdays.step()
+def fail(ctx):
+    """Fail, as what reads it must not begin."""
+    raise ValueError("no data")
+
+
+both.step(name="days", inputs={"days": weekdays.output(fail).optional()})(lambda ctx, *, days: None)
+both.step(name="more", optional=True, inputs={"days": ended.output(note).optional()})(lambda ctx, *, days: None)
+
+
+def test_a_partition_waits_for_the_sources_that_calendars_do_reach(tmp_path):
+    """The calendar of one source has ended; what the month reads of another is waited for as ever."""
+    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    chosen = {ended: "date=2012-02-01", weekdays: "date=2012-02-27", both: "month=2012-02-29"}
+    plan = JointBackfill([Backfill(flow, some, "all", ledger=ledger) for flow, some in chosen.items()])
+    progress = plan.launch(LocalLauncher(ledger, 1))
+    assert (progress.ended, progress.waiting) == ({"ok": 1, "failed": 1}, 1)
     ledger.close()

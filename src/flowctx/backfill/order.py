@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, TypeAlias
@@ -156,12 +157,12 @@ class InputOrder:
             self._ready.append(item)
 
     def _before(self, place: int, job: Job) -> list[Path]:
-        """Return what a job reads of the batch; nothing where a calendar does not reach: its own step fails of that."""
-        read = ((source, mapping.paths(job.key)) for source, mapping, _ in self._inputs[place])
-        try:
-            return list(dict.fromkeys((source, *path) for source, paths in read for path in paths))
-        except CalendarError:
-            return []
+        """Return what a job reads of the batch; where a calendar does not reach, its own step fails of that."""
+        found: dict[Path, None] = {}
+        for source, mapping, _ in self._inputs[place]:
+            with suppress(CalendarError):
+                found |= dict.fromkeys((source, *path) for path in mapping.paths(job.key))
+        return list(found)
 
     def _block(self, path: Path, reason: str) -> None:
         """Note that a partition is not done, and let all that hangs on it wait."""
