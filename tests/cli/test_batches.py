@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from flowctx import Backfill, PartitionScheme, Workflow, run
 from flowctx.backfill import LaunchProgress, LocalLauncher
 from flowctx.backfill.superseding import MOST, superseded_text
 from flowctx.cli.following import listener, show_tally
-from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
+from flowctx.core.batches.records import BatchRecord, BatchWorkflow, PartitionRun, PartitionState
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.errors import EngineError
 from flowctx.ledger import open_ledger
@@ -271,6 +272,38 @@ def test_a_cancel_says_what_is_done_where_runs_cannot_be_stopped(shell):
         "batch b is canceled; what runs of it on dagster may go on: say it again\nError: Dagster at http://127.0.0.1:1"
     )
     assert warning in printed
+
+
+class Refusing:
+    """Stops the first run that it is asked to stop, and refuses the next; Dagster stops all."""
+
+    def __init__(self, engine: str, *others: object) -> None:
+        self.engine = engine
+
+    def cancel(self, batch: BatchRecord, runs: list[PartitionRun]) -> Iterator[PartitionRun]:
+        for count, under_way in enumerate(runs):
+            if count and self.engine == "airflow":
+                raise EngineError(f"no PATCH of {batch.workflow}")
+            yield replace(under_way, state=PartitionState.CANCELED, ended_at=NOW)
+
+
+def test_a_cancel_stops_and_notes_all_that_no_engine_refuses(shell, monkeypatch):
+    """What was stopped before a refusal counts, and what the next workflow or engine has is stopped too."""
+    monkeypatch.setattr("flowctx.backfill.call.launcher_on", Refusing)
+    desk = BatchWorkflow(
+        workflow="desk", import_path=None, selection="n=1", digest="d", total=1, params={}, params_from=None
+    )
+    batch = BatchRecord(batch_id="b", workflow="nav", selection="n=1", engine="dagster", created_at=NOW, others=(desk,))
+    run = PartitionRun(partition="n=1", state=PartitionState.RUNNING, run_id="r", engine="dagster", last_seen_at=NOW)
+    some = [(workflow, engine, n) for workflow in ("nav", "desk") for engine in ("airflow", "dagster") for n in (1, 2)]
+    runs = [replace(run, workflow=w, engine=e, partition=f"n={e}{n}", run_id=f"{w}{e}{n}") for w, e, n in some]
+    with closing(open_ledger(os.environ["FLOWCTX_LEDGER_URL"])) as ledger:
+        ledger.batches.put(batch)
+        ledger.batches.record_outcomes("b", runs)
+        said = "batch b is canceled; stopped 6 runs; what runs of it on airflow may go on: say it again\n"
+        assert shell("cancel", "b", exit_code=1) == f"{said}Error: no PATCH of nav\nError: no PATCH of desk\n"
+        found = [one for name in ("nav", "desk") for one in ledger.batches.iter_outcomes("b", workflow=name)]
+        assert [one.run_id for one in found if not one.state.ended] == ["navairflow2", "deskairflow2"]
 
 
 def test_a_cancel_that_is_refused_cancels_nothing(shell):

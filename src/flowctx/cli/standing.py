@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import islice, repeat
 from pathlib import Path
 
 import click
@@ -16,7 +15,6 @@ import click
 from flowctx.backfill.advice import advice, advice_on_rest
 from flowctx.backfill.belonging import batch_asked_of
 from flowctx.backfill.leading import import_engine_runs, wait_for_launcher
-from flowctx.backfill.polling import PAGE
 from flowctx.backfill.settling import Settling, end_silent_runs, settle_run
 from flowctx.backfill.status import BatchStatus, counted
 from flowctx.backfill.superseding import superseded_text
@@ -307,30 +305,39 @@ def cancel(batch_id: str, engine: str | None, url: str | None, targets: Sequence
             batch_asked_of(known, workflow)
     batch = ledger.batches.cancel(batch_id)
     wait_for_launcher(ledger.batches, batch_id)
-    stopped, refused = 0, None
-    try:
-        if workflows := typed or _workflows_on_engine(batch, engine):
-            with _refused_as_typed():
-                _ask_engine(ledger, batch_id, engine, url, workflows)
-        stopped = sum(_stop(ledger, one, url) for one in batch.by_workflow())
-    except EngineError as exc:
-        refused = exc
+    refusals: list[tuple[str, EngineError]] = []
+    if workflows := typed or _workflows_on_engine(batch, engine):
+        with _noted(refusals, str(engine or batch.engine)), _refused_as_typed():
+            _ask_engine(ledger, batch_id, engine, url, workflows)
+    stopped = sum(_stop(ledger, one, url, refusals) for one in batch.by_workflow())
     died = _end_silent(ledger, batch)
     for name, counts in ledger.batches.runs_by_workflow(batch_id).items():
         if name not in batch.workflows and (running := counts.get("running")):
             echo(f"not stopped: {amount(running, 'run')} of workflow {name} with this batch id", err=True)
     more = f"; stopped {amount(stopped, 'run')}" if stopped else ""
     more += f"; of workers that have died: {amount(died, 'run')}" if died else ""
-    if refused is not None:
-        on = engine or batch.engine
+    if refusals:
+        on = " and ".join(sorted({name for name, _ in refusals}))
         echo(f"batch {batch_id} is canceled{more}; what runs of it on {on} may go on: say it again", err=True)
-        raise refused
+        *others, last = {str(exc): exc for _, exc in refusals}.values()
+        for exc in others:
+            echo(f"Error: {exc}", err=True)
+        raise last
     echo(f"batch {batch_id} is canceled{more}")
     if batch.selection is None and (begun_by := engine or batch.engine) not in (None, "local"):
         echo(f"if it is a backfill that {begun_by} began, that goes on: cancel it there, too", err=True)
 
 
-def _stop(ledger: Ledger, batch: BatchRecord, url: str | None) -> int:
+@contextmanager
+def _noted(refusals: list[tuple[str, EngineError]], engine: str) -> Iterator[None]:
+    """Note what an engine refuses, so that all else is stopped."""
+    try:
+        yield
+    except EngineError as exc:
+        refusals.append((engine, exc))
+
+
+def _stop(ledger: Ledger, batch: BatchRecord, url: str | None, refusals: list[tuple[str, EngineError]]) -> int:
     """Stop what is under way of one workflow of a batch, and return how many runs that were."""
     from flowctx.backfill.call import launcher_on  # here, because what runs on this machine needs none of it
 
@@ -341,18 +348,15 @@ def _stop(ledger: Ledger, batch: BatchRecord, url: str | None) -> int:
     stopped = 0
     for name in sorted({run.engine for run in under_way} - {"local"}):
         runs = [run for run in under_way if run.engine == name]
-        canceled = iter(launcher_on(name, url, None, ledger).cancel(batch, runs))
-        done: list[tuple[PartitionRun, datetime]] = []
-        while some := list(islice(canceled, PAGE)):
-            done += zip(some, repeat(ledger.now()))
-        ledger.batches.record_outcomes(batch.batch_id, [replace(run, workflow=batch.workflow) for run, _ in done])
-        for run, stopped_at in done:
-            settle_run(ledger, batch.workflow, run, stopped_at)
-        stopped += sum(run.state is PartitionState.CANCELED for run, _ in done)
-        if len(done) < len(runs):
-            echo(
-                f"{amount(len(runs) - len(done), 'run')} on {name} did not stop; say it again, or look there", err=True
-            )
+        left = len(runs)
+        with _noted(refusals, name):
+            for run in launcher_on(name, url, None, ledger).cancel(batch, runs):
+                ledger.batches.record_outcomes(batch.batch_id, [replace(run, workflow=batch.workflow)])
+                settle_run(ledger, batch.workflow, run, ledger.now())
+                stopped += run.state is PartitionState.CANCELED
+                left -= 1
+            if left:
+                echo(f"{amount(left, 'run')} on {name} did not stop; say it again, or look there", err=True)
     return stopped
 
 
