@@ -244,6 +244,24 @@ def test_a_batch_of_an_engine_is_canceled_with_the_workflow_that_is_typed(shell,
     assert asked == ["prices"]
 
 
+def test_status_lists_as_many_failures_as_it_advises(shell):
+    """A thousand are read unless more are asked for, and what is said of them says so; without a partition, too."""
+    run_of = {"state": PartitionState.FAILED, "run_id": "r", "engine": "local", "last_seen_at": NOW, "workflow": "w"}
+    many = [PartitionRun(partition=f"n={n}", **run_of) for n in range(1001)]
+    with closing(open_ledger(os.environ["FLOWCTX_LEDGER_URL"])) as ledger:
+        ledger.batches.put(BatchRecord(batch_id="b", workflow="w", selection="n=..", total=1001, created_at=NOW))
+        ledger.batches.record_outcomes("b", many)
+        ledger.batches.put(BatchRecord(batch_id="c", workflow="w", created_at=NOW))
+        ledger.batches.record_outcomes("c", [many[0], PartitionRun(partition="", occasion="", **run_of)])
+    assert re.search(
+        r"\nof the first 1,000:\n1,000: no step failed.*\n1,000 more: --failures 1001",
+        shell("status", "b", "--failures", "1"),
+    )
+    listed = shell("status", "b", "--failures", "1001")
+    assert (listed.count("n=") > 1001, "\n1,001: no step failed" in listed, "more:" in listed) == (True, True, False)
+    assert "\n1 more: --failures 2\n" in shell("status", "c", "--failures", "1")
+
+
 def test_a_cancel_that_an_engine_refuses_says_what_is_done(shell, monkeypatch):
     """The ledger has it as canceled by then; runs of the engine go on."""
 

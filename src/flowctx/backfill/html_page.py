@@ -59,11 +59,7 @@ def _plain(status: BatchStatus) -> str:
         )
         for run in status.failures[:MAX_TRACEBACKS]
     ]
-    failed = (
-        table(f"Failures ({max(status.counts.get('failed', 0), len(rows)):,})", ("partition", "step", "error"), rows)
-        if rows
-        else ""
-    )
+    failed = table(f"Failures ({status.failed:,})", ("partition", "step", "error"), rows) if rows else ""
     return table(f"Batch {_text(status.batch.batch_id)}", ("workflow", "partitions"), counts) + failed
 
 
@@ -131,7 +127,7 @@ def _table(found: StoredPreview) -> str:
 
 def _data(status: BatchStatus) -> dict[str, Any]:
     grid = status.grid
-    data = {**status.to_dict(), "made_at": datetime.now(UTC).isoformat(timespec="seconds")}
+    data = {**status.to_dict(), "failed": status.failed, "made_at": datetime.now(UTC).isoformat(timespec="seconds")}
     if status.by_workflow:
         data["workflows"] = [_data(one) for one in status.by_workflow]
     if grid is not None:

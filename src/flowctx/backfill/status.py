@@ -25,7 +25,7 @@ from flowctx.core.errors import FlowctxError
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
 
-#: So many failures are listed with their errors; all are counted.
+#: So many failures are listed with their errors, unless more are asked for; all are counted.
 MAX_FAILURES = 1000
 #: So many of them with the traceback, and so many reasons of skips.
 MAX_TRACEBACKS, MAX_REASONS = 100, 20
@@ -52,7 +52,7 @@ class BatchStatus:
     #: Seconds that runs took which ended at their first attempt: ``p50``, ``p90``, ``p99`` and ``max``. One that an
     #: engine ran again later, or whose first step waited for more than a minute, counts since it last began.
     seconds: Mapping[str, float]
-    #: What failed, with its step and error; the first thousand.
+    #: What failed, with its step and error; the first thousand, or as many as were asked for.
     failures: tuple[PartitionRun, ...]
     #: Why partitions were skipped, and how many for each reason; the most frequent ones.
     skips: Mapping[str, int]
@@ -106,12 +106,25 @@ class BatchStatus:
         return not left and all(PartitionState(state).done for state in states)
 
     @property
+    def failed(self) -> int:
+        """How many failures there are to list, as :attr:`complete` counts them."""
+        name = str(PartitionState.FAILED)
+        return self.counts.get(name, 0) + (self.outside.get(name, 0) if self.batch.selection is None else 0)
+
+    @property
     def missing(self) -> int:
         """How many partitions have not been run."""
         return self.counts.get("missing", 0)
 
     @classmethod
-    def of(cls, ledger: Ledger, batch_id: str, workflow: Workflow | None = None, *others: Workflow) -> BatchStatus:
+    def of(
+        cls,
+        ledger: Ledger,
+        batch_id: str,
+        workflow: Workflow | None = None,
+        *others: Workflow,
+        failures: int = MAX_FAILURES,
+    ) -> BatchStatus:
         """Read how a batch stands.
 
         Args:
@@ -119,6 +132,7 @@ class BatchStatus:
             batch_id: The batch.
             workflow: Its workflow, which knows what is missing; nothing is imported because a ledger says so.
             *others: The others, where it has several, in any order.
+            failures: So many failures are listed with their errors.
 
         Raises:
             UnknownBatch: The ledger remembers no such batch.
@@ -138,9 +152,9 @@ class BatchStatus:
         workflows = [workflow, *others] if workflow is not None else []
         asked = [batch_asked_of(batch, one) for one in workflows]
         if batch.others:
-            return _of_several(ledger, batch, workflows)
+            return _of_several(ledger, batch, workflows, failures)
         batch = asked[0] if asked else batch
-        return cls._of_one(ledger, batch, workflow, _Survey(_selection(batch, workflow)))
+        return cls._of_one(ledger, batch, workflow, _Survey(_selection(batch, workflow), failures))
 
     @classmethod
     def _of_one(cls, ledger: Ledger, batch: BatchRecord, workflow: Workflow | None, survey: _Survey) -> BatchStatus:
@@ -150,7 +164,7 @@ class BatchStatus:
         runs = survey.over(found, apart)
         # Of what an engine started, also what maps are reduced to.
         listed = runs if batch.selection is not None else found
-        failed = [run.partition for run in listed if run.state is PartitionState.FAILED][:MAX_FAILURES]
+        failed = [run.partition for run in listed if run.state is PartitionState.FAILED][: survey.most]
         survey.failures = list(_failures(ledger, batch, failed))
         by_workflow = ledger.batches.runs_by_workflow(batch_id)
         known = sum(survey.counts.values())
@@ -212,8 +226,8 @@ class BatchStatus:
 class _Survey:
     """Counts while outcomes go by."""
 
-    def __init__(self, selection: Selection | None) -> None:
-        self.selection = selection
+    def __init__(self, selection: Selection | None, most: int) -> None:
+        self.selection, self.most = selection, most
         self.counts: dict[PartitionState, int] = {}
         self.outside: dict[str, int] = {}
         self.engines: Counter[str] = Counter()
@@ -241,7 +255,7 @@ class _Survey:
         """Count what another has counted, of one workflow."""
         self.engines.update(other.engines)
         self.failures += [replace(run, workflow=workflow) for run in other.failures]
-        del self.failures[MAX_FAILURES:]
+        del self.failures[self.most :]
         for state, reasons in other.reasons.items():
             self.reasons[state].update(reasons)
         self.unrecorded.update(other.unrecorded)
@@ -317,14 +331,14 @@ def _is_captured(run: Standing) -> bool:
     return run.recorded and run.state is PartitionState.OK and run.ended_at is not None
 
 
-def _of_several(ledger: Ledger, batch: BatchRecord, workflows: Sequence[Workflow]) -> BatchStatus:
+def _of_several(ledger: Ledger, batch: BatchRecord, workflows: Sequence[Workflow], most: int) -> BatchStatus:
     """Return how a batch of several workflows stands: the whole, and each of them."""
     known = {workflow.name: workflow for workflow in workflows}
-    total = _Survey(None)
+    total = _Survey(None, most)
     found: list[BatchStatus] = []
     for one in batch.by_workflow():
         workflow = known.get(one.workflow)
-        survey = _Survey(_selection(one, workflow))
+        survey = _Survey(_selection(one, workflow), most)
         status = BatchStatus._of_one(ledger, one, workflow, survey)
         total.add(survey, one.workflow)
         found.append(replace(status, others={}))

@@ -16,7 +16,7 @@ from flowctx.backfill.advice import advice, advice_on_rest
 from flowctx.backfill.belonging import batch_asked_of
 from flowctx.backfill.leading import import_engine_runs, wait_for_launcher
 from flowctx.backfill.settling import Settling, end_silent_runs, settle_run
-from flowctx.backfill.status import BatchStatus, counted
+from flowctx.backfill.status import MAX_FAILURES, BatchStatus, counted
 from flowctx.backfill.superseding import superseded_text
 from flowctx.cli.completing import batch_ids
 from flowctx.cli.engines import engine_options, refuse_url
@@ -68,13 +68,13 @@ def status(
     workflows = [import_workflow(target) for target in targets]
     with _refused_as_typed():
         _ask_engine(ledger, batch_id, engine, url, workflows)
-        found = BatchStatus.of(ledger, batch_id, *workflows)
+        found = BatchStatus.of(ledger, batch_id, *workflows, failures=max(most, MAX_FAILURES))
     if (
         found.batch.canceled_at is not None
         and PartitionState.RUNNING in found.counts
         and _end_silent(ledger, found.batch)
     ):
-        found = BatchStatus.of(ledger, batch_id, *workflows)
+        found = BatchStatus.of(ledger, batch_id, *workflows, failures=max(most, MAX_FAILURES))
     if html_file is not None:
         _write_page(ledger, found, html_file)
     if as_json:
@@ -204,11 +204,12 @@ def _show_status(found: BatchStatus, most: int, asked: Sequence[str]) -> None:
             for run in found.failures[:most]
         ]
         print_table("\nfailures", ("partition", "step", "engine", "run", "why"), rows)
+        if found.failed > len(found.failures):
+            echo(f"of the first {len(found.failures):,}:")
         for line in advice(found.failures, batch):
             echo(line)
-        failed = found.counts.get(PartitionState.FAILED, 0)
-        if failed > most:
-            echo(f"{failed - most:,} more: --failures {failed}")
+        if found.failed > most:
+            echo(f"{found.failed - most:,} more: --failures {found.failed}")
     for note in (superseded_text(found.superseded, found.total), _on_rest(found)):
         if note is not None:
             echo(note)
