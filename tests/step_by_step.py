@@ -103,7 +103,7 @@ class AwayLedger(MemoryLedger):
 
     def __init__(self, *calls):
         super().__init__()
-        #: The calls that are not answered: ``begin``, ``record``, ``forget``, ``steps``, ``versions``.
+        #: The calls that are not answered: ``begin``, ``record``, ``forget``, ``runs_of``, ``steps``, ``versions``.
         self.away = set(calls)
 
     def begin(self, run, **how):
@@ -117,6 +117,10 @@ class AwayLedger(MemoryLedger):
     def forget(self, run, steps):
         self._answer("forget")
         super().forget(run, steps)
+
+    def runs_of(self, run_keys):
+        self._answer("runs_of")
+        return super().runs_of(run_keys)
 
     def steps(self, key, names=None):
         self._answer("steps")

@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 
 from flowctx import LedgerUnavailable, StepStatus, Superseded, UnknownRun
+from flowctx.core.durability.continuation import EngineRerun
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.run_ledgers import NO_LEDGER, LenientLedger, ledger_behind, run_ledger
+from flowctx.core.durability.run_plan import begin_run, plan_run
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import make_context
 from flowctx.testing.clock import NOON
@@ -133,7 +135,22 @@ def test_what_cannot_be_read_is_taken_for_nothing(caplog):
     lenient = LenientLedger(ledger)
     lenient.begin(RUN)
     assert lenient.steps(RUN.key) == []
-    assert "run run-1: what is recorded of it cannot be read (away); it goes on" in caplog.text
+    assert "what is recorded of run run-1 cannot be read (away); the run goes on" in caplog.text
+
+
+@pytest.mark.parametrize("call", ["runs_of", "steps"])
+def test_a_run_that_could_not_be_read_is_not_written_over(call, caplog):
+    """One that is cleared with other parameters and another batch stays as it was, and the log says so."""
+    ledger, before = AwayLedger(), replace(RUN, steps=("a",), context=replace(RUN.context, params={"n": 1}))
+    ledger.finish(ledger.begin(before), RunStatus.OK)
+    ledger.away = {call}
+    again = make_context(workflow="flow", run_id="run-1", batch_id="b2", capture_id="c2", params={"n": 2})
+    how = EngineRerun(run_id="run-1", steps=lambda: ["a"], outdated=lambda known: True)
+    lenient = LenientLedger(ledger)
+    recorder = begin_run(lenient, plan_run(lenient, "flow", again, rerun=how))
+    found = ledger.get_run("run-1")
+    assert (recorder.context.params["n"], found.context, found.status) == (2, before.context, RunStatus.OK)
+    assert "run run-1 is not recorded: away" in caplog.text
 
 
 def test_who_has_lost_the_run_stops_here_too():

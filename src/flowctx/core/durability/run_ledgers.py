@@ -143,7 +143,8 @@ class LenientLedger:
 
     What was not recorded is recorded with the next step, if that can be; what was not forgotten is forgotten before.
     A run that somebody else has taken over, or whose capture is refused, stops here too; so does one that is to
-    continue another, of which nothing is known.
+    continue another, of which nothing is known. A run of which something could not be read before it began is not
+    recorded at all: it might write over what it does not know of.
     """
 
     def __init__(self, ledger: RunLedger) -> None:
@@ -152,6 +153,8 @@ class LenientLedger:
         self.ledger = ledger
         #: What says where artifacts go: a run that is not recorded needs it only for what it continues.
         self.behind: RunLedger | None = ledger
+        #: Why something could not be read, if it could not.
+        self._unread: LedgerError | None = None
         self._backlog: list[StepRecord] = []
         #: The steps that are to be forgotten before that, with the run as it was then.
         self._outdated: list[tuple[RunRecord, Collection[str]]] = []
@@ -159,6 +162,8 @@ class LenientLedger:
     def begin(self, run: RunRecord, **how: Unpack[BeginOptions]) -> RunRecord:
         """Begin the run; where that cannot be, nothing of it is recorded."""
         try:
+            if self._unread is not None:
+                raise self._unread
             return self._ledger.begin(run, **how)
         except (CaptureRefused, RunAlive, RunExists, Superseded):
             raise
@@ -206,28 +211,28 @@ class LenientLedger:
         except UnknownRun:
             raise
         except LedgerError as exc:
-            self._give_up(run_id, exc)
+            self._unread = exc
             raise UnknownRun(f"the ledger cannot say how far run {run_id!r} came: {exc}") from exc
 
     def steps(self, key: RunKey, names: Collection[str] | None = None) -> list[StepRecord]:
         """Return what is recorded of steps, as far as it can be read."""
-        return self._look(key.run_id, lambda: self._ledger.steps(key, names), [])
+        return self._look(f"run {key.run_id}", lambda: self._ledger.steps(key, names), [])
 
     def statuses(self, key: RunKey) -> dict[str, StepStatus]:
         """Return how steps ended, as far as it can be read."""
-        return self._look(key.run_id, lambda: self._ledger.statuses(key), {})
+        return self._look(f"run {key.run_id}", lambda: self._ledger.statuses(key), {})
 
     def list_runs(self, **query: Unpack[RunQuery]) -> list[RunRecord]:
         """Return the runs that fit, the latest first."""
-        return self._look(f"of {query.get('workflow')}", lambda: self._ledger.list_runs(**query), [])
+        return self._look(f"workflow {query.get('workflow')}", lambda: self._ledger.list_runs(**query), [])
 
     def runs_of(self, run_keys: Collection[str]) -> dict[str, RunRecord]:
         """Return runs by the digests of their keys, as far as they can be read."""
-        return self._look("of runs", lambda: self._ledger.runs_of(run_keys), {})
+        return self._look("runs", lambda: self._ledger.runs_of(run_keys), {})
 
     def captures(self, **query: Unpack[CaptureQuery]) -> list[Capture]:
         """Return the captures that fit, as far as they can be read."""
-        return self._look(f"of {query.get('workflow')}", lambda: self._ledger.captures(**query), [])
+        return self._look(f"workflow {query.get('workflow')}", lambda: self._ledger.captures(**query), [])
 
     def versions(
         self,
@@ -250,7 +255,7 @@ class LenientLedger:
 
     def recorded_steps(self, run_keys: Collection[str], *, reading: bool = False) -> dict[str, list[StepRecord]]:
         """Return what is recorded of runs, as far as it can be read."""
-        return self._look("of runs", lambda: self._ledger.recorded_steps(run_keys, reading=reading), {})
+        return self._look("runs", lambda: self._ledger.recorded_steps(run_keys, reading=reading), {})
 
     def find_batch(self, batch_id: str) -> BatchRecord | None:
         """Return a batch; what the ledger cannot do is raised."""
@@ -264,24 +269,20 @@ class LenientLedger:
             self._ledger.record(run, self._backlog)
             self._backlog = []
 
-    def _give_up(self, run_id: str, exc: LedgerError, *, continues: bool = False) -> None:
+    def _give_up(self, run_id: str, exc: LedgerError, *, continues: bool) -> None:
         self._ledger = NO_LEDGER
         if not continues:
             self.behind = None
         logger.warning("run %s is not recorded: %s", run_id, exc, extra={"run_id": run_id})
 
-    def _look(self, run_id: str, work: Callable[[], _T], otherwise: _T) -> _T:
+    def _look(self, what: str, work: Callable[[], _T], otherwise: _T) -> _T:
         try:
             return work()
         except Superseded:
             raise
         except LedgerError as exc:
-            logger.warning(
-                "run %s: what is recorded of it cannot be read (%s); it goes on",
-                run_id,
-                exc,
-                extra={"run_id": run_id},
-            )
+            self._unread = exc
+            logger.warning("what is recorded of %s cannot be read (%s); the run goes on", what, exc)
             return otherwise
 
     def _try(self, run: RunRecord, what: str, work: Callable[[], None]) -> None:
