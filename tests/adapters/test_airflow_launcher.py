@@ -13,6 +13,7 @@ from backfill.flows import flow
 from flowctx import Backfill, Daily, EngineError, EngineUnavailable, PartitionScheme, run
 from flowctx.airflow import PartitionTimetable
 from flowctx.backfill import LaunchListener, LaunchProgress
+from flowctx.backfill.again import RunsAgain
 from flowctx.backfill.airflow import AirflowLauncher
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
@@ -169,7 +170,7 @@ def test_a_run_that_was_deleted_failed_and_is_run_anew(airflow: Airflow, ledger:
 def test_complete_steps_of_a_run_that_was_deleted_do_not_run_again(airflow: Airflow, ledger: Ledger) -> None:
     """The retry of a run that is gone from Airflow is another run, which goes on with what the ledger has."""
     some = Backfill(flow, f"{SOME},tier=T2", "b", ledger=ledger)
-    (job,) = some.iter_work(None, retry_failed=True)
+    (job,) = some.iter_work(None, RunsAgain(retry_failed=True))
     record_failure(ledger, "airflow", job.run_id)
     assert some.launch(AirflowLauncher(airflow.url), retry_failed=True).ended == {PartitionState.OK: 1}
     ((run_id, run),) = airflow.runs.items()
@@ -182,7 +183,7 @@ def test_after_a_second_death_what_failed_is_cleared_alone(airflow: Airflow, led
     airflow.tasks = [{"task_id": "load", "state": "success"}, {"task_id": "check", "state": "failed"}]
     airflow.tasks = [{"try_number": 1, **task} for task in airflow.tasks]
     some = Backfill(flow, f"{SOME},tier=T2", "b", ledger=ledger)
-    (job,) = some.iter_work(None, retry_failed=True)
+    (job,) = some.iter_work(None, RunsAgain(retry_failed=True))
     record_failure(ledger, "airflow", job.run_id, died=True)
     some.launch(AirflowLauncher(airflow.url), retry_failed=True)
     (again,) = airflow.runs

@@ -14,6 +14,7 @@ from backfill.desk import desk, month, nav
 from backfill.flows import flow
 from flowctx import BatchError, Daily, PartitionScheme, Workflow, WorkflowError
 from flowctx.backfill import Backfill, JointBackfill, LaunchProgress, LocalLauncher
+from flowctx.backfill.again import RunsAgain
 from flowctx.backfill.order import InputOrder, batch_inputs
 from flowctx.core.batches.records import Job, PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
@@ -100,7 +101,7 @@ def test_nothing_older_stands_in_for_what_the_batch_is_to_make(ledger: Ledger) -
 def test_none_begins_before_what_it_reads_and_just_those_wait_that_have_to(seed: int, places: set[int]) -> None:
     """Whatever ends in which order, with four under way at a time, over all three workflows."""
     joint = january(open_ledger("memory://"))
-    work = list(joint.iter_work("local", retry_failed=False))
+    work = list(joint.iter_work("local", RunsAgain()))
     failing = {(work[place].workflow, work[place].partition) for place in places}
     expected: dict[tuple[str, str], str] = {}
     for item in work:
@@ -197,9 +198,7 @@ def test_workflows_without_dates_come_before_or_after_those_with_dates() -> None
     flows["b"].step(name="s", inputs={"i": flows["a"].output("s")})(lambda ctx, *, i: None)
     ledger = open_ledger("memory://")
     chosen = [flows[name] for name in ("b", "a", "static")]
-    work = JointBackfill([Backfill(flow, None, "b", ledger=ledger) for flow in chosen]).iter_work(
-        "local", retry_failed=False
-    )
+    work = JointBackfill([Backfill(flow, None, "b", ledger=ledger) for flow in chosen]).iter_work("local", RunsAgain())
     order = [f"{item.workflow} {item.partition.rpartition('=')[2]}" for item in work]
     assert order[0] == "static T1"
     assert order[1:] == [f"{flow} 2013-01-0{day}" for day in (2, 3, 4) for flow in ("a", "b")]

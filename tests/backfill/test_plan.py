@@ -27,6 +27,7 @@ from flowctx import (
     backfill,
 )
 from flowctx.backfill.advice import advice
+from flowctx.backfill.again import RunsAgain
 from flowctx.backfill.selected import scheme_of
 from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, batch_run_id
@@ -47,7 +48,7 @@ def ran(partition: str, state: PartitionState, engine: str = "local") -> Partiti
 
 
 def jobs(backfill: Backfill, engine: str = "local", *, retry_failed: bool = False) -> list[str]:
-    work = backfill.iter_work(engine, retry_failed=retry_failed)
+    work = backfill.iter_work(engine, RunsAgain(retry_failed=retry_failed))
     return [str(item.key) for item in work if isinstance(item, Job)]
 
 
@@ -85,7 +86,7 @@ def test_a_failure_is_retried_on_request(ledger: Ledger) -> None:
     """What failed runs again when asked to, and its job knows of the earlier attempt."""
     failed = ran("date=2012-01-02|tier=T1", PartitionState.FAILED)
     ledger.batches.record_outcomes("b", [failed])
-    job = next(Backfill(flow, SOME, "b", ledger=ledger).iter_work("local", retry_failed=True))
+    job = next(Backfill(flow, SOME, "b", ledger=ledger).iter_work("local", RunsAgain(retry_failed=True)))
     assert isinstance(job, Job)
     assert job.before == failed
 
@@ -128,7 +129,7 @@ def test_extending_adds_partitions(ledger: Ledger) -> None:
 def test_parameters_of_each_partition(ledger: Ledger) -> None:
     """A function makes the parameters of each partition from its key."""
     backfill = Backfill(flow, "date=2012-01-02", "b", params=numbered, ledger=ledger)
-    work = backfill.iter_work("local", retry_failed=False)
+    work = backfill.iter_work("local", RunsAgain())
     assert [item.params for item in work if isinstance(item, Job)] == [{"number": 1}, {"number": 2}, {"number": 3}]
     assert str(backfill.record().params_from).startswith("backfill.flows:numbered@")
 
@@ -181,7 +182,7 @@ def test_a_million_partitions_begin_at_once_and_flat(ledger: Ledger) -> None:
     backfill = Backfill(Workflow("large", partitions=scheme), None, "b", ledger=ledger)
     assert len(backfill.selection) == 1_004_500
     tracemalloc.start()
-    work = backfill.iter_work("local", retry_failed=False)
+    work = backfill.iter_work("local", RunsAgain())
     for _ in range(20_000):
         next(work)
     _, peak = tracemalloc.get_traced_memory()
@@ -356,10 +357,10 @@ def test_what_is_done_may_be_counted_without_a_word(ledger: Ledger, retry_skippe
     states = [PartitionState.OK, PartitionState.SKIPPED, PartitionState.FAILED, PartitionState.CANCELED]
     ledger.batches.put(backfill.record())
     ledger.batches.record_outcomes("b", [ran(key, state) for key, state in zip(keys[:12], 3 * states, strict=True)])
-    how = {"retry_failed": False, "retry_skipped": retry_skipped}
-    every, done = list(backfill.iter_work("local", **how)), dict[PartitionState, int]()
+    again = RunsAgain(retry_skipped=retry_skipped)
+    every, done = list(backfill.iter_work("local", again)), dict[PartitionState, int]()
     over = [one for one in every if isinstance(one, PartitionRun) and one.state.done]
-    assert list(backfill.iter_work("local", **how, done=done)) == [one for one in every if one not in over]
+    assert list(backfill.iter_work("local", again, done=done)) == [one for one in every if one not in over]
     assert done == Counter(one.state for one in over) == Counter(states[: 1 if retry_skipped else 2] * 3)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from flowctx import Backfill, BatchError, PartitionScheme, StepResult, Workflow, WorkflowError, resume
 from flowctx.backfill.advice import advice
+from flowctx.backfill.again import RunsAgain
 from flowctx.backfill.worker import _Runs
 from flowctx.core.batches.partition_params import PARAMS_AGAIN
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
@@ -95,8 +96,8 @@ def test_skips_run_again_on_request_only(world: World, ledger: MemoryLedger) -> 
     )
     ledger.batches.record_outcomes("b", [skipped])
     backfill = Backfill(world.workflow(), None, "b", ledger=ledger)
-    assert list(backfill.iter_work("local", retry_failed=True)) == [skipped]
-    (job,) = backfill.iter_work("local", retry_failed=False, retry_skipped=True, from_step="check")
+    assert list(backfill.iter_work("local", RunsAgain(retry_failed=True))) == [skipped]
+    (job,) = backfill.iter_work("local", RunsAgain(retry_skipped=True, from_step="check"))
     assert isinstance(job, Job)
     assert (job.before, job.from_step) == (skipped, "check")
     assert backfill.plan(retry_skipped=True).would_run == 1

@@ -14,6 +14,7 @@ from report import compare, console, show
 
 from flowctx import Backfill, Daily, PartitionScheme, Workflow, WorkflowContext, run
 from flowctx.backfill import LocalLauncher
+from flowctx.backfill.again import RunsAgain
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepResult
 from flowctx.examples.prices import prices
@@ -84,7 +85,7 @@ def _large() -> None:
     tracemalloc.start()
     started = time.perf_counter()
     iter_work = Backfill(Workflow("large", partitions=scheme), None, "large", ledger="memory://").iter_work(
-        "local", retry_failed=False
+        "local", RunsAgain()
     )
     next(iter_work)
     first = time.perf_counter() - started

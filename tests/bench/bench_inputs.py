@@ -19,6 +19,7 @@ from rich.table import Table
 
 from flowctx import Backfill, Daily, PartitionScheme, Workflow, run
 from flowctx.backfill import LocalLauncher
+from flowctx.backfill.again import RunsAgain
 from flowctx.backfill.order import InputOrder
 from flowctx.core.batches.records import Job, PartitionRun, PartitionState
 from flowctx.ledger import open_ledger
@@ -84,7 +85,7 @@ def batch_seconds() -> float:
 def order_seconds(flow: Workflow) -> float:
     """The seconds that it takes to hand out a partition and to take in its end, and nothing else."""
     backfill = Backfill(flow, None, "b", ledger="memory://")
-    work = InputOrder([flow], backfill.iter_work("local", retry_failed=False), "local")
+    work = InputOrder([flow], backfill.iter_work("local", RunsAgain()), "local")
     began, under_way = time.perf_counter(), deque[Job]()
     for item in work:
         if isinstance(item, Job):
@@ -105,7 +106,7 @@ def listed_seconds() -> float:
     """The seconds that it takes to hand out a partition where there is no order."""
     backfill = Backfill(plain, None, "b", ledger="memory://")
     began = time.perf_counter()
-    deque(backfill.iter_work("local", retry_failed=False), maxlen=0)
+    deque(backfill.iter_work("local", RunsAgain()), maxlen=0)
     return (time.perf_counter() - began) / len(backfill.selection)
 
 

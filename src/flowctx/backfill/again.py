@@ -27,20 +27,19 @@ class RunsAgain:
     #: From which step on, although it is complete.
     from_step: str | None = None
 
+    def runs(self, run: PartitionRun | Standing, engine: str | None) -> bool:
+        """Return whether a partition of which something is known runs again.
 
-def runs_again(run: PartitionRun | Standing, engine: str | None, retry_failed: bool, retry_skipped: bool) -> bool:
-    """Return whether a partition of which something is known runs again.
-
-    A local run that is under way although nobody launches the batch was interrupted. On another engine it may well be
-    running: there it is followed, and from elsewhere it is left alone.
-    """
-    if run.state is PartitionState.FAILED:
-        return retry_failed
-    if run.state is PartitionState.SKIPPED:
-        return retry_skipped
-    if run.state in (*GOES_ON, PartitionState.WAITING):
-        return True
-    return not run.state.ended and (engine is None or run.engine in ("local", engine))
+        A local run that is under way although nobody launches the batch was interrupted. On another engine it may well
+        be running: there it is followed, and from elsewhere it is left alone.
+        """
+        if run.state is PartitionState.FAILED:
+            return self.retry_failed
+        if run.state is PartitionState.SKIPPED:
+            return self.retry_skipped
+        if run.state in (*GOES_ON, PartitionState.WAITING):
+            return True
+        return not run.state.ended and (engine is None or run.engine in ("local", engine))
 
 
 def not_done(
@@ -50,13 +49,12 @@ def not_done(
     batch_id: str,
     workflow: str,
     done: dict[PartitionState, int],
-    *,
-    retry_skipped: bool,
+    again: RunsAgain,
 ) -> Iterator[PartitionKey]:
     """Count the selected partitions of a batch that are done, and yield the keys of the others; of very many, all."""
     few = sum(batches.count_outcomes(batch_id, workflow).values()) <= _MOST_STANDINGS
     over = {state for state in PartitionState if state.done}
-    if retry_skipped:
+    if again.retry_skipped:
         over.remove(PartitionState.SKIPPED)
     standings = batches.iter_standings(batch_id, workflow) if few else ()
     known = {one.partition: one.state for one in standings if one.state in over and one.partition in selected}

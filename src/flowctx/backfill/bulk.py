@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import chain
 from typing import Any, Final
 
-from flowctx.backfill.again import RunsAgain, runs_again
+from flowctx.backfill.again import RunsAgain
 from flowctx.backfill.leading import LEASE, LaunchOptions, LeadLaunch
 from flowctx.backfill.local import Durability
 from flowctx.backfill.polling import POLL_SECONDS
@@ -118,10 +118,6 @@ class BulkWork:
             if run.partition and run.partition in self.selection:
                 yield run
 
-    def is_left(self, run: PartitionRun) -> bool:
-        """Return whether a partition is to run, of which something is known."""
-        return runs_again(run, "local", self.again.retry_failed, self.again.retry_skipped)
-
 
 class BulkLaunch(LeadLaunch):
     """One launch of a batch in bulk.
@@ -224,7 +220,7 @@ class BulkLaunch(LeadLaunch):
     def _start(self) -> bool:
         """Have slices run of what is left, and return whether anything is."""
         work, runs = self.bulk_work, self.bulk_work.outcomes(self.batch.batch_id)
-        done = [PartitionKey.parse(run.partition) for run in runs if not work.is_left(run)]
+        done = [PartitionKey.parse(run.partition) for run in runs if not work.again.runs(run, "local")]
         parts = split(work.workflow, work.selection, done, self.bulk.lanes * _PER_LANE)
         if not parts:
             return False

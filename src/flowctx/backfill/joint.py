@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
 
+from flowctx.backfill.again import RunsAgain
 from flowctx.backfill.bulk import BulkLauncher
 from flowctx.backfill.launching import Launch
 from flowctx.backfill.leading import LaunchOptions
-from flowctx.backfill.order import InputOrder, batch_inputs, ranked
+from flowctx.backfill.order import batch_inputs, ranked
 from flowctx.backfill.plan import Backfill, Plan
 from flowctx.backfill.polling import PollingLauncher
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
@@ -122,7 +123,8 @@ class JointBackfill:
         """
         self.reconcile(extend=extend)
         self._check(from_step)
-        plans = self.plan_by_workflow(retry_failed=retry_failed, retry_skipped=retry_skipped)
+        again = RunsAgain(retry_failed=retry_failed, retry_skipped=retry_skipped)
+        plans = {plan.workflow.name: plan._plan(again) for plan in self.plans}
         states: dict[Any, int] = {}
         for plan in plans.values():
             for state, count in plan.states.items():
@@ -141,27 +143,15 @@ class JointBackfill:
             names = ", ".join(workflow.name for workflow in self.workflows)
             raise BatchError(f"none of the workflows {names} has a step {from_step!r}")
 
-    def plan_by_workflow(self, *, retry_failed: bool = False, retry_skipped: bool = False) -> dict[str, Plan]:
-        """Return what a launch would do now for each workflow, those that are read first."""
-        how = {"retry_failed": retry_failed, "retry_skipped": retry_skipped}
-        return {plan.workflow.name: plan._plan(**how) for plan in self.plans}
-
     # -- what is to run ---------------------------------------------------------------------------------------------
 
-    def iter_work(
-        self, engine: str | None, *, retry_failed: bool, retry_skipped: bool = False, from_step: str | None = None
-    ) -> Iterator[Job | PartitionRun]:
+    def iter_work(self, engine: str | None, again: RunsAgain) -> Iterator[Job | PartitionRun]:
         """Yield a job for what is to run and what is known of the rest: each after what it reads."""
         stages = _stages(self.workflows)
         streams = []
         for rank, (plan, stage) in enumerate(zip(self.plans, stages, strict=True)):
-            work = plan.iter_work(
-                engine,
-                retry_failed=retry_failed,
-                retry_skipped=retry_skipped,
-                from_step=from_step if from_step in plan.workflow.steps else None,
-                by_date=True,
-            )
+            own = again if again.from_step in plan.workflow.steps else replace(again, from_step=None)
+            work = plan.iter_work(engine, own, by_date=True)
             streams.append(_placed(plan, work, stage, rank))
         return (item for _, item in heapq.merge(*streams, key=itemgetter(0)))
 
@@ -197,17 +187,16 @@ class JointBackfill:
         if isinstance(launcher, BulkLauncher):
             raise BatchError(_not_in_bulk(self.workflows))
         batch = self.reconcile(extend=extend)
-        how = {"retry_failed": retry_failed, "retry_skipped": retry_skipped}
-        kept = [plan.weigh_params(**how) for plan in self.plans] if extend else []
+        again = RunsAgain(retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step)
+        kept = [plan.weigh_params(again) for plan in self.plans] if extend else []
         _refuse_one_name(launcher)
         self._check(from_step)
         for plan in self.plans:
             launcher.check(plan.workflow)
         warn_of_superseded(self.ledger, batch)
-        work = self.iter_work(launcher.engine, **how, from_step=from_step)
         launch = Launch(
             self.ledger.batches,
-            InputOrder(self.workflows, work, launcher.engine),
+            self.iter_work(launcher.engine, again),
             self.workflows,
             batch,
             launcher,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from flowctx.backfill.leading import NOTES, LaunchOptions, LeadLaunch
-from flowctx.backfill.order import InputOrder
+from flowctx.backfill.order import InputOrder, batch_inputs
 from flowctx.backfill.polling import PollingLauncher
 from flowctx.backfill.settling import SEE_LEDGER, SettledRun
 from flowctx.core.batches.launcher import Launcher
@@ -25,14 +25,16 @@ class Launch(LeadLaunch):
     def __init__(
         self,
         batches: BatchStore,
-        work: InputOrder | Iterator[Job | PartitionRun],
+        work: Iterator[Job | PartitionRun],
         workflows: Sequence[Workflow],
         batch: BatchRecord,
         launcher: Launcher,
         options: LaunchOptions,
     ) -> None:
         super().__init__(batches, workflows, batch, launcher, options)
-        self.work, self.launcher = work, launcher
+        self.launcher = launcher
+        #: The work, in order where a partition reads what the batch makes of another one.
+        self.work = InputOrder(workflows, work, launcher.engine) if any(batch_inputs(workflows)) else work
         #: When an engine was last about to be asked, on the ledger's clock, if that is known.
         self.polled_at: datetime | None = None
         #: How many partitions its engine has called done of which the ledger has nothing.

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any
 
-from flowctx.backfill.again import RunsAgain, not_done, runs_again
+from flowctx.backfill.again import RunsAgain, not_done
 from flowctx.backfill.bulk import BulkLaunch, BulkLauncher, BulkWork
 from flowctx.backfill.launching import Launch
 from flowctx.backfill.leading import LaunchOptions
-from flowctx.backfill.order import InputOrder, own_mappings
+from flowctx.backfill.order import own_mappings
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
 from flowctx.backfill.same_batch import (
     known_batch,
@@ -192,15 +192,15 @@ class Backfill:
         """
         self.reconcile(extend=extend)
         self._check(from_step)
-        return self._plan(retry_failed=retry_failed, retry_skipped=retry_skipped)
+        return self._plan(RunsAgain(retry_failed=retry_failed, retry_skipped=retry_skipped))
 
-    def _plan(self, *, retry_failed: bool, retry_skipped: bool) -> Plan:
+    def _plan(self, again: RunsAgain) -> Plan:
         states: dict[PartitionState, int] = {}
         not_again, selected = 0, SelectedTexts(self.selection)
         for run in self.ledger.batches.iter_standings(self.batch_id, self.workflow.name):
             if run.partition in selected:
                 states[run.state] = states.get(run.state, 0) + 1
-                not_again += not runs_again(run, None, retry_failed, retry_skipped)
+                not_again += not again.runs(run, None)
         keys = self.selection
         return Plan(
             total=len(keys),
@@ -216,7 +216,7 @@ class Backfill:
         if from_step is not None:
             self.workflow[from_step]
 
-    def weigh_params(self, **retry: bool) -> bool | None:
+    def weigh_params(self, again: RunsAgain) -> bool | None:
         """See whether anything would run with parameters that are added to the batch; if not, it keeps its own.
 
         Returns:
@@ -226,7 +226,7 @@ class Backfill:
         own = known.of(self.workflow.name) if known is not None else None
         if own is None or own.selection is None or same_params(own, self.params, params_source(self.params_of)):
             return None
-        self.keeps_params = not self._plan(**retry).would_run
+        self.keeps_params = not self._plan(again).would_run
         return self.keeps_params
 
     def check_due(self, now: datetime) -> None:
@@ -248,10 +248,8 @@ class Backfill:
     def iter_work(
         self,
         engine: str | None,
+        again: RunsAgain,
         *,
-        retry_failed: bool,
-        retry_skipped: bool = False,
-        from_step: str | None = None,
         by_date: bool = False,
         done: dict[PartitionState, int] | None = None,
     ) -> Iterator[Job | PartitionRun]:
@@ -263,20 +261,20 @@ class Backfill:
         keys = self.selection.by_date() if by_date or own_mappings(self.workflow) else iter(self.selection)
         if done is not None:
             batch = (self.ledger.batches, self.batch_id, self.workflow.name)
-            keys = not_done(keys, SelectedTexts(self.selection), *batch, done, retry_skipped=retry_skipped)
+            keys = not_done(keys, SelectedTexts(self.selection), *batch, done, again)
         size = _FIRST
         while chunk := list(itertools.islice(keys, size)):
             known = {run.partition: run for run in self._outcomes([str(key) for key in chunk])}
             for key in chunk:
                 before = known.get(str(key))
-                if before is None or runs_again(before, engine, retry_failed, retry_skipped):
+                if before is None or again.runs(before, engine):
                     job = self.job(key, before)
                     if before is None:
                         yield job
                         continue
                     if engine not in (None, "local"):  # runs here find out when they read the run that they go on with
                         job = self._compared(job, before)
-                    yield replace(job, from_step=from_step)
+                    yield replace(job, from_step=again.from_step)
                 else:
                     yield before
             size = _CHUNK
@@ -352,9 +350,10 @@ class Backfill:
             warn_renamed("Backfill.launch(follower=)", "Backfill.launch(listener=)")
             listener = follower
         refuse_while_imported()
+        again = RunsAgain(retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step)
         batch = self.reconcile(extend=extend)
         if extend:
-            self.weigh_params(retry_failed=retry_failed, retry_skipped=retry_skipped)
+            self.weigh_params(again)
         self._check(from_step)
         launcher.check(self.workflow)
         warn_of_superseded(self.ledger, batch)
@@ -365,7 +364,6 @@ class Backfill:
             decide=lambda known: self._reconciled(known, extend=extend),
             settling=Settling(self.ledger, self.batch_id, launcher, self.workflow.name),
         )
-        again = RunsAgain(retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step)
         return replace(self._launch(launcher, batch, options, again), params_kept=self.keeps_params)
 
     def _launch(
@@ -373,9 +371,8 @@ class Backfill:
     ) -> LaunchProgress:
         if isinstance(launcher, BulkLauncher):
             return BulkLaunch(self._bulk_work(again), batch, launcher, options).to_the_end()
-        work = self.iter_work(launcher.engine, **asdict(again), done=options.before)
-        ordered = InputOrder([self.workflow], work, launcher.engine) if own_mappings(self.workflow) else work
-        return Launch(self.ledger.batches, ordered, [self.workflow], batch, launcher, options).to_the_end()
+        work = self.iter_work(launcher.engine, again, done=options.before)
+        return Launch(self.ledger.batches, work, [self.workflow], batch, launcher, options).to_the_end()
 
     def _bulk_work(self, again: RunsAgain) -> BulkWork:
         """Return what there is to do in bulk.

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import IO, Any, NoReturn, cast
 
+from flowctx.backfill.again import RunsAgain
 from flowctx.backfill.launching import Launch
 from flowctx.backfill.leading import LEASE, LaunchOptions
 from flowctx.backfill.local import Durability, LocalLauncher
-from flowctx.backfill.order import InputOrder, own_mappings
 from flowctx.backfill.plan import Backfill
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
 from flowctx.backfill.settling import Settling
@@ -100,13 +100,10 @@ class SliceRun:
 
         What is known of partitions that ended here or in bulk is told, too: whoever was to hear of it may have died.
         """
-        since: datetime = self.request.launched_at
-        for item in self.plan.iter_work(
-            "local",
-            retry_failed=self.request.retry_failed,
-            retry_skipped=self.request.retry_skipped,
-            from_step=self.request.from_step,
-        ):
+        asked = self.request
+        since: datetime = asked.launched_at
+        again = RunsAgain(retry_failed=asked.retry_failed, retry_skipped=asked.retry_skipped, from_step=asked.from_step)
+        for item in self.plan.iter_work("local", again):
             before = item.before if isinstance(item, Job) else item
             if before is not None and before.state in _ENDED:
                 if before.last_seen_at >= since:
@@ -141,7 +138,7 @@ class _SliceLaunch(Launch):
     def __init__(self, run: SliceRun, batch: BatchRecord, launcher: LocalLauncher) -> None:
         super().__init__(
             run.ledger.batches,
-            InputOrder([run.workflow], run.work(), "local") if own_mappings(run.workflow) else run.work(),
+            run.work(),
             [run.workflow],
             batch,
             launcher,
