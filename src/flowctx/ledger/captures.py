@@ -2,68 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, OnCaptured, RunRecord
 from flowctx.core.errors import AlreadyCaptured, CaptureHeld
+from flowctx.core.partitions.key import PartitionKey
 
 
-def decide_claim(
-    key: CaptureKey,
-    rivals: Sequence[Capture],
-    pruned: Mapping[str, int],
-    *,
-    holder: str,
-    now: datetime,
-    lease: timedelta,
-    on_captured: OnCaptured,
-    claimant: Mapping[str, Any],
-    instead_of: str | None = None,
-) -> Capture:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """What somebody asks for who claims a capture."""
+
+    #: The capture.
+    key: CaptureKey
+    #: Who asks for it.
+    holder: str
+    #: For how long.
+    lease: timedelta
+    #: What to do when the subject is captured already.
+    on_captured: OnCaptured = "recapture"
+    #: A holder that loses it, lease or not.
+    instead_of: str | None = None
+    #: What the capture says of the run that asks for it.
+    workflow: str | None = None
+    partition: PartitionKey | None = None
+    run_id: str | None = None
+
+    @classmethod
+    def of(cls, run: RunRecord, key: CaptureKey, lease: timedelta, **how: Any) -> Claim:
+        """Return the claim of a run to its capture; ``how`` has ``on_captured`` and ``instead_of``."""
+        who: dict[str, Any] = {"workflow": run.workflow, "partition": run.context.partition, "run_id": run.run_id}
+        return cls(key=key, holder=run.key.digest, lease=lease, **who, **how)
+
+    def is_held_by_another(self, capture: Capture) -> bool:
+        """Return whether neither who asks nor who loses it is the holder of a capture."""
+        return capture.holder not in (self.holder, self.instead_of)
+
+
+def decide_claim(claim: Claim, rivals: Sequence[Capture], pruned: Mapping[str, int], now: datetime) -> Capture:
     """Return the capture as granted.
 
     Args:
-        key: The capture that is asked for.
+        claim: What is asked for.
         rivals: All captures of the subject.
         pruned: The revisions of those that were pruned, by their ids: none is given to another capture, and a capture
             that is made anew has its own again, and is no newer than it was. Those before a rival's need not be there,
             but for its own.
-        holder: Who asks for it.
         now: The time now.
-        lease: For how long it is asked for.
-        on_captured: What to do when the subject is captured already.
-        claimant: What it says of the run that asks for it; see :func:`claimant_of`.
-        instead_of: A holder that loses it, lease or not.
 
     Raises:
         CaptureHeld: Another holder's lease runs.
         AlreadyCaptured: With ``on_captured="skip"``, there is a complete capture.
     """
-    before = next((capture for capture in rivals if capture.key == key), None)
-    others = [rival for rival in rivals if rival.holder not in (holder, instead_of)]
-    _refuse(others, before, now, on_captured)
+    before = next((capture for capture in rivals if capture.key == claim.key), None)
+    _refuse(filter(claim.is_held_by_another, rivals), before, now, claim.on_captured)
     taken = {rival.revision for rival in rivals}
-    revision = pruned.get(key.capture_id)
+    revision = pruned.get(claim.key.capture_id)
     if before is not None:
         revision = before.revision
     elif revision is None or revision in taken:
         revision = 1 + max([*pruned.values(), *taken], default=0)
     return Capture(
-        key=key,
+        key=claim.key,
         revision=revision,
         fencing_token=before.fencing_token + 1 if before else 1,
-        holder=holder,
+        holder=claim.holder,
         state=CaptureState.HELD,
-        lease_until=now + lease,
+        workflow=claim.workflow,
+        partition=claim.partition,
+        run_id=claim.run_id,
+        lease_until=now + claim.lease,
         claimed_at=now,
         first_completed_at=(before.first_completed_at or before.completed_at) if before else None,
-        **claimant,
     )
 
 
-def _refuse(others: Sequence[Capture], before: Capture | None, now: datetime, on_captured: OnCaptured) -> None:
+def _refuse(others: Iterable[Capture], before: Capture | None, now: datetime, on_captured: OnCaptured) -> None:
     """Refuse a claim against which a capture of another holder stands."""
     for rival in others:
         if on_captured == "skip" and rival.state is CaptureState.COMPLETE:
@@ -90,11 +107,6 @@ def refuse_hole(captured: Capture | None, holder: str) -> None:
             f"{_about(captured)} is complete{_by(captured)} and stays so: what a part has skipped does not replace it; "
             "run the whole of it again if there is nothing"
         )
-
-
-def claimant_of(run: RunRecord) -> dict[str, Any]:
-    """Return what a capture says of the run that asks for it."""
-    return {"workflow": run.workflow, "partition": run.context.partition, "run_id": run.run_id}
 
 
 def by_subject(capture: Capture) -> tuple[str, int]:

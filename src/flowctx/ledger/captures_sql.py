@@ -14,7 +14,7 @@ from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, O
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.ledger.among import chunks
 from flowctx.ledger.artifacts import rolled_back
-from flowctx.ledger.captures import by_subject, decide_claim
+from flowctx.ledger.captures import Claim, by_subject, decide_claim
 from flowctx.ledger.database import Database
 from flowctx.ledger.driver import execute
 from flowctx.ledger.reads import reads_in, reads_text
@@ -44,46 +44,26 @@ class SqlCaptures:
         run_id: str | None = None,
     ) -> Capture:
         """Claim a capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""
-        claimant = {"workflow": workflow, "partition": partition, "run_id": run_id}
+        who: dict[str, Any] = {"workflow": workflow, "partition": partition, "run_id": run_id}
+        claim = Claim(key=key, holder=holder, lease=lease, on_captured=on_captured, **who)
 
         def work(at: Connection) -> Capture:
             self._take_turns(at, key.idempotency_key)
-            return self._claim(at, key, holder, self._database.now(at), lease, on_captured, None, claimant)
+            return self._claim(at, claim, self._database.now(at))
 
         return self._database.transaction(work)
 
-    def _claim(
-        self,
-        at: Connection,
-        key: CaptureKey,
-        holder: str,
-        now: datetime,
-        lease: timedelta,
-        on_captured: OnCaptured,
-        instead_of: str | None,
-        claimant: dict[str, Any],
-        only_ask: bool = False,
-    ) -> Capture:
-        found = execute(at, find_rivals_of(1), numbered([key.idempotency_key])).mappings()
-        rivals = [capture_record(row) for row in found]
+    def _claim(self, at: Connection, claim: Claim, now: datetime, *, only_ask: bool = False) -> Capture:
+        subject = claim.key.idempotency_key
+        rivals = [capture_record(row) for row in execute(at, find_rivals_of(1), numbered([subject])).mappings()]
         # After the captures: what is pruned in between is among those, too.
-        pruned = pruned_revisions(at, [key], rivals).get(key.idempotency_key, {})
-        granted = decide_claim(
-            key,
-            rivals,
-            pruned,
-            holder=holder,
-            now=now,
-            lease=lease,
-            on_captured=on_captured,
-            claimant=claimant,
-            instead_of=instead_of,
-        )
+        pruned = pruned_revisions(at, [claim.key], rivals).get(subject, {})
+        granted = decide_claim(claim, rivals, pruned, now)
         if only_ask:
             return granted
-        before = next((rival for rival in rivals if rival.key == key), None)
-        if before is not None and before.holder not in (holder, instead_of):
-            self._fence_off(at, before.holder, claimant["run_id"])
+        before = next((rival for rival in rivals if rival.key == claim.key), None)
+        if before is not None and claim.is_held_by_another(before):
+            self._fence_off(at, before.holder, claim.run_id)
         execute(at, put(at, captures), capture_row(granted))
         return granted
 

@@ -23,7 +23,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.artifacts_memory import MemoryArtifacts
-from flowctx.ledger.captures import by_subject, claimant_of, decide_claim, refuse_hole
+from flowctx.ledger.captures import Claim, by_subject, decide_claim, refuse_hole
 from flowctx.ledger.old_names import OldNames
 from flowctx.ledger.ownership import follower_key, owned, refuse_alive, refuse_known, refuse_unseen, reopened
 from flowctx.ledger.pruning_memory import MemoryPruning
@@ -120,7 +120,8 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
     ) -> None:
         if run.capture is not None:
             instead_of = resumes.key.digest if resumes else None
-            self._claim(run.capture, run.key.digest, lease, on_captured, instead_of, claimant_of(run), run.is_part)
+            claim = Claim.of(run, run.capture, lease, on_captured=on_captured, instead_of=instead_of)
+            self._claim(claim, only_ask=run.is_part)
 
     def _fence_off(self, digest: str, by: str | None) -> None:
         for key, run in list(self._runs.items()):
@@ -259,42 +260,19 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
     ) -> Capture:
         """Claim a capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""
         with self._lock:
-            claimant = {"workflow": workflow, "partition": partition, "run_id": run_id}
-            return self._claim(key, holder, lease, on_captured, None, claimant)
+            who: dict[str, Any] = {"workflow": workflow, "partition": partition, "run_id": run_id}
+            return self._claim(Claim(key=key, holder=holder, lease=lease, on_captured=on_captured, **who))
 
-    def _claim(
-        self,
-        key: CaptureKey,
-        holder: str,
-        lease: timedelta,
-        on_captured: OnCaptured,
-        instead_of: str | None,
-        claimant: dict[str, Any],
-        only_ask: bool = False,
-    ) -> Capture:
-        rivals = self.captures(idempotency_key=key.idempotency_key)
-        pruned = {
-            one.capture_id: one.revision
-            for (subject, _), (_, one) in self._pruned.items()
-            if subject == key.idempotency_key
-        }
-        granted = decide_claim(
-            key,
-            rivals,
-            pruned,
-            holder=holder,
-            now=self.now(),
-            lease=lease,
-            on_captured=on_captured,
-            claimant=claimant,
-            instead_of=instead_of,
-        )
+    def _claim(self, claim: Claim, *, only_ask: bool = False) -> Capture:
+        subject = claim.key.idempotency_key
+        pruned = {one.capture_id: one.revision for (of, _), (_, one) in self._pruned.items() if of == subject}
+        granted = decide_claim(claim, self.captures(idempotency_key=subject), pruned, self.now())
         if only_ask:
             return granted
-        before = self._captures.get(key)
-        if before is not None and before.holder not in (holder, instead_of):
-            self._fence_off(before.holder, claimant["run_id"])
-        self._captures[key] = granted
+        before = self._captures.get(claim.key)
+        if before is not None and claim.is_held_by_another(before):
+            self._fence_off(before.holder, claim.run_id)
+        self._captures[claim.key] = granted
         return granted
 
     def renew_capture(self, capture: Capture, lease: timedelta) -> Capture:

@@ -24,7 +24,7 @@ from flowctx.core.durability.records import (
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.artifacts import SqlArtifacts, all_referred_paths, prefix_of
 from flowctx.ledger.batches import SqlBatches
-from flowctx.ledger.captures import claimant_of, refuse_hole
+from flowctx.ledger.captures import Claim, refuse_hole
 from flowctx.ledger.captures_sql import SqlCaptures, held_by, settled
 from flowctx.ledger.database import Database
 from flowctx.ledger.driver import execute
@@ -198,18 +198,8 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
             self._take(at, resumes, now, wanted)
             run = replace(run, fencing_token=resumes.fencing_token + 1 if resumes.key == run.key else 1)
         if run.capture is not None:
-            instead_of = resumes.key.digest if resumes else None
-            self._claim(
-                at,
-                run.capture,
-                run.key.digest,
-                now,
-                wanted.lease,
-                wanted.on_captured,
-                instead_of,
-                claimant_of(run),
-                run.is_part,
-            )
+            how = {"on_captured": wanted.on_captured, "instead_of": resumes.key.digest if resumes else None}
+            self._claim(at, Claim.of(run, run.capture, wanted.lease, **how), now, only_ask=run.is_part)
         if known is not None:
             self._let_go(at, run.key.digest)
         if resumes is not None:
@@ -256,15 +246,11 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
 
     def record(self, run: RunRecord, steps: Sequence[StepRecord]) -> None:
         """Record how steps ended; see :class:`~flowctx.core.durability.ledger.Ledger`."""
-        work = self._recording(run, steps)
+        work = self._recording_rows(run, self._step_rows(run, steps))
         if len(steps) == 1:
             self._database.autocommit(work)  # one statement is a transaction by itself
         else:
             self._database.transaction(work)
-
-    def _recording(self, run: RunRecord, steps: Sequence[StepRecord]) -> Callable[[Connection], None]:
-        """Return what records how steps ended; it writes nothing if it is refused."""
-        return self._recording_rows(run, self._step_rows(run, steps))
 
     def _step_rows(self, run: RunRecord, steps: Sequence[StepRecord]) -> list[dict[str, Any]]:
         """Return the rows of steps, with the fence of their run."""
@@ -272,7 +258,7 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
         return [{**step_row(key, record), "fence": run.fencing_token} for record in steps]
 
     def _recording_rows(self, run: RunRecord, rows: Sequence[Mapping[str, Any]]) -> Callable[[Connection], None]:
-        """Return what records the rows of steps."""
+        """Return what records the rows of steps; it writes nothing if it is refused."""
 
         def work(at: Connection) -> None:
             for row in rows:
@@ -294,8 +280,7 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
                 self._take_turns(at, run.capture.idempotency_key)
                 if status is RunStatus.SKIPPED:
                     refuse_hole(self._capture_of(at, run.capture), run.key.digest)
-                no_time = timedelta(0)
-                self._claim(at, run.capture, run.key.digest, now, no_time, "recapture", None, claimant_of(run))
+                self._claim(at, Claim.of(run, run.capture, timedelta(0)), now)
             ended, settling = end_values(run, status, error, now)
             if not execute(at, end_run(), ended).rowcount:
                 raise superseded(run.key)

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 
 from flowctx.core.durability.records import Capture, RunRecord, RunStatus
 from flowctx.core.errors import FlowctxError
-from flowctx.ledger.captures import claimant_of, decide_claim
+from flowctx.ledger.captures import Claim, decide_claim
 from flowctx.ledger.captures_sql import pruned_revisions
 from flowctx.ledger.driver import execute, execute_all, execute_many
 from flowctx.ledger.ownership import owned
@@ -133,13 +133,5 @@ def _granted(wanted: Beginning, rivals: Sequence[Capture], pruned: Mapping[str, 
     run = wanted.run
     if run.is_part or run.capture is None or any(rival.key == run.capture for rival in rivals):
         raise OneByOne("the capture is there, or the run only asks for it")
-    return decide_claim(
-        run.capture,
-        rivals,
-        pruned,
-        holder=run.key.digest,
-        now=now,
-        lease=wanted.lease,
-        on_captured=wanted.on_captured,
-        claimant=claimant_of(run),
-    )
+    claim = Claim.of(run, run.capture, wanted.lease, on_captured=wanted.on_captured)
+    return decide_claim(claim, rivals, pruned, now)
