@@ -79,10 +79,7 @@ class SessionTable:
         """
         if n < 1:
             raise _no_steps(n)
-        position = self.position(self._ordinal(d)) - n
-        if position < 0:
-            raise self._outside(f"session number {n} before {d}")
-        return date.fromordinal(self._ordinal_at(position))
+        return self._session(self.position(self._ordinal(d)) - n, f"session number {n} before {d}")
 
     def next(self, d: date, n: int = 1) -> date:
         """Return the n-th session strictly after ``d``; see :meth:`previous`.
@@ -94,10 +91,7 @@ class SessionTable:
         """
         if n < 1:
             raise _no_steps(n)
-        position = self.position(self._ordinal(d) + 1) + n - 1
-        if position >= self._size:
-            raise self._outside(f"session number {n} after {d}")
-        return date.fromordinal(self._ordinal_at(position))
+        return self._session(self.position(self._ordinal(d) + 1) + n - 1, f"session number {n} after {d}")
 
     def on_or_before(self, d: date) -> date:
         """Return ``d`` if it is a session, else the last one before it.
@@ -107,10 +101,7 @@ class SessionTable:
             >>> WEEKDAYS.on_or_before(date(2012, 10, 28))
             datetime.date(2012, 10, 26)
         """
-        position = self.position(self._ordinal(d) + 1) - 1
-        if position < 0:
-            raise self._outside(f"the session on or before {d}")
-        return date.fromordinal(self._ordinal_at(position))
+        return self._session(self.position(self._ordinal(d) + 1) - 1, f"the session on or before {d}")
 
     def on_or_after(self, d: date) -> date:
         """Return ``d`` if it is a session, else the first one after it.
@@ -120,9 +111,11 @@ class SessionTable:
             >>> WEEKDAYS.on_or_after(date(2012, 10, 28))
             datetime.date(2012, 10, 29)
         """
-        position = self.position(self._ordinal(d))
-        if position >= self._size:
-            raise self._outside(f"the session on or after {d}")
+        return self._session(self.position(self._ordinal(d)), f"the session on or after {d}")
+
+    def _session(self, position: int, what: str) -> date:
+        if not 0 <= position < self._size:
+            raise self._outside(what)
         return date.fromordinal(self._ordinal_at(position))
 
     def sessions(self, a: date, b: date) -> DateSequence:
