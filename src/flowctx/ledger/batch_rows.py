@@ -15,7 +15,7 @@ from flowctx.core.batches.outcomes import occasion_text, pruned_outcome
 from flowctx.core.batches.records import BatchRecord, BatchWorkflow, PartitionRun, PartitionState, Standing
 from flowctx.core.data.encoding import from_json, to_json
 from flowctx.core.errors import FlowctxError
-from flowctx.ledger.rows import Row, damaged, optional_stamp, optional_time, stamp, text
+from flowctx.ledger.rows import Row, damaged, optional_stamp, optional_time, stamp
 
 _T = TypeVar("_T")
 
@@ -109,7 +109,7 @@ def launch_row(batch_id: str, run: PartitionRun) -> dict[str, Any]:
         "ended_at": optional_stamp(run.ended_at),
         "heard_at": stamp(run.last_seen_at),
         "step": run.step,
-        "error": text(run.error),
+        "error": run.error,
     }
 
 

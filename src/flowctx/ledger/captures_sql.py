@@ -19,7 +19,7 @@ from flowctx.ledger.database import Database
 from flowctx.ledger.driver import execute
 from flowctx.ledger.reads import reads_in, reads_text
 from flowctx.ledger.refusals import no_longer_held, superseded, taken_over
-from flowctx.ledger.rows import capture_record, capture_row, stamp, text
+from flowctx.ledger.rows import capture_record, capture_row, stamp
 from flowctx.ledger.statements import find_pruned_of, find_rivals_of, lock_subject, numbered, put, streamed
 from flowctx.ledger.tables import attempts, captures, runs, steps
 
@@ -80,7 +80,7 @@ class SqlCaptures:
         fenced = {"fence": runs.c.fence + 1, "nonce": None, "lease_until": None}
         at.execute(update(runs).where(runs.c.run_key == run_key).values(**fenced))
         lost = (runs.c.run_key == run_key, runs.c.status == str(RunStatus.RUNNING))
-        at.execute(update(runs).where(*lost).values(status=str(RunStatus.FAILED), error=text(taken_over(by))))
+        at.execute(update(runs).where(*lost).values(status=str(RunStatus.FAILED), error=taken_over(by)))
         held = (captures.c.holder == run_key, captures.c.state == str(CaptureState.HELD))
         at.execute(update(captures).where(*held).values(state=str(CaptureState.RELEASED)))
 

@@ -38,11 +38,6 @@ def optional_time(value: str | None) -> datetime | None:
     return None if value is None else datetime.fromisoformat(value)
 
 
-def text(value: str | None) -> str | None:
-    """Return text that every database takes; PostgreSQL takes no NUL, and neither takes half a surrogate pair."""
-    return value.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode() if value is not None else None
-
-
 def step_row(run_key: str, record: StepRecord) -> dict[str, Any]:
     """Return the row of a step."""
     payload: dict[str, Any] = {"output": to_wire(record.output)}
@@ -160,7 +155,7 @@ def run_row(run: RunRecord, last_seen_at: datetime, nonce: str) -> dict[str, Any
         "started_at": stamp(ctx.started_at),
         "heard_at": stamp(last_seen_at),
         "finished_at": optional_stamp(run.finished_at),
-        "error": text(run.error),
+        "error": run.error,
         "nonce": nonce,
         "owner": run.owner,
         "begun_at": optional_stamp(run.begun_at),

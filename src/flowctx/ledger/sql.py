@@ -44,15 +44,7 @@ from flowctx.ledger.pruning import Pruning
 from flowctx.ledger.pruning_counts import PruningCounts
 from flowctx.ledger.refusals import superseded
 from flowctx.ledger.rights import lacking_in_postgres
-from flowctx.ledger.rows import (
-    attempt_row,
-    ownership_of,
-    run_record,
-    run_row,
-    stamp,
-    step_row,
-    text,
-)
+from flowctx.ledger.rows import attempt_row, ownership_of, run_record, run_row, stamp, step_row
 from flowctx.ledger.runs_sql import SqlRuns
 from flowctx.ledger.statements import (
     end_run,
@@ -330,7 +322,7 @@ def end_values(
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Return the values of the statements that end a run, and settle its capture if it has one."""
     owned = {"key": run.key.digest, "token": run.fencing_token}
-    ended = {"status": str(status), "error": text(error), "finished_at": stamp(now), "heard_at": stamp(now)}
+    ended = {"status": str(status), "error": error, "finished_at": stamp(now), "heard_at": stamp(now)}
     settling = None
     if run.capture is not None:
         how = settled(now, status is RunStatus.OK, is_hole=status is RunStatus.SKIPPED)
