@@ -282,6 +282,15 @@ def _payload(data: str, digest: str, where: str) -> dict[str, Any]:
         raise damaged(where, exc) from exc
 
 
+def engine_name_of(row: Row) -> tuple[list[str], tuple[str, ...]]:
+    """Read the fact of a name under which an engine has a workflow, and of the dimensions of its runs there."""
+    try:
+        name = msgspec.json.decode(row["name"], type=list[str])
+        return name, msgspec.json.decode(row["value"], type=tuple[str, ...])
+    except msgspec.DecodeError as exc:
+        raise damaged(f"what the ledger holds of {brief(row['name'])}", exc) from exc
+
+
 def damaged(where: str, why: object) -> PayloadError:
     """Return the error of a row that is not what was written."""
     return PayloadError(f"{where} is damaged: {brief(str(why))}; restore the ledger from a backup, or start a new run")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -28,7 +29,6 @@ from flowctx.ledger.captures import Claim, refuse_hole
 from flowctx.ledger.captures_sql import SqlCaptures, held_by, settled
 from flowctx.ledger.database import Database
 from flowctx.ledger.driver import execute
-from flowctx.ledger.engine_names import SqlEngineNames
 from flowctx.ledger.file_rights import Lacking, lacking_in_file
 from flowctx.ledger.old_names import OldNames
 from flowctx.ledger.ownership import (
@@ -44,7 +44,7 @@ from flowctx.ledger.pruning import Pruning
 from flowctx.ledger.pruning_counts import PruningCounts
 from flowctx.ledger.refusals import superseded
 from flowctx.ledger.rights import lacking_in_postgres
-from flowctx.ledger.rows import attempt_row, ownership_of, run_record, run_row, stamp, step_row
+from flowctx.ledger.rows import attempt_row, engine_name_of, ownership_of, run_record, run_row, stamp, step_row
 from flowctx.ledger.runs_sql import SqlRuns
 from flowctx.ledger.statements import (
     end_run,
@@ -53,8 +53,11 @@ from flowctx.ledger.statements import (
     record_step,
     settle_capture,
 )
-from flowctx.ledger.tables import attempts, captures, runs, steps
+from flowctx.ledger.tables import attempts, captures, facts, runs, steps
 from flowctx.ledger.versions_sql import SqlVersions
+
+#: What names of engines begin with among the facts.
+_ENGINE_NAME = "engine name"
 
 
 class Beginning(NamedTuple):
@@ -81,7 +84,7 @@ class Beginning(NamedTuple):
         return cls(run, None, (), "recapture", lease, True, True, None, new_nonce())
 
 
-class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
+class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, OldNames):
     """Remembers runs in a database; its tables are made on first use.
 
     Threads may share it, and forked processes too: each opens a connection of its own.
@@ -295,6 +298,23 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, SqlEngineNames, OldNames):
         if not at.execute(update(runs).where(*owned).values(heard_at=stamp(now), lease_until=stamp(until))).rowcount:
             raise superseded(run.key)
         at.execute(update(captures).where(*held_by(run)).values(lease_until=stamp(until)))
+
+    # -- engines --------------------------------------------------------------------------------------------------
+
+    def remember_engine_name(self, engine: str, workflow: str, name: str, dimensions: Sequence[str] = ()) -> None:
+        """Remember a name under which an engine has a workflow."""
+        if self.engine_names(engine, workflow).get(name) == tuple(dimensions):
+            return
+        row = {"name": json.dumps([_ENGINE_NAME, engine, workflow, name]), "value": json.dumps(list(dimensions))}
+        self._database.transaction(lambda at: at.execute(put(at, facts), row))
+
+    def engine_names(self, engine: str, workflow: str) -> dict[str, tuple[str, ...]]:
+        """Return the names under which an engine has a workflow, with the dimensions of its runs there."""
+        of_workflow = [_ENGINE_NAME, engine, workflow]
+        begins = json.dumps(of_workflow)[:-1]
+        query = select(facts).where(facts.c.name.startswith(begins, autoescape=True)).order_by(facts.c.name)
+        found = map(engine_name_of, self._database.rows(query))
+        return {name[-1]: value for name, value in found if name[:-1] == of_workflow}
 
     # -- housekeeping ---------------------------------------------------------------------------------------------
 
