@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from flowctx.core import temporary_files
 from flowctx.core.errors import FlowctxError
 from flowctx.versions import waiting_rows
-from flowctx.versions.csv_rows import csv_blocks
 from flowctx.versions.rows import text
+from flowctx.versions.waiting_rows import csv_blocks
 
 VALUES = (
     st.none()

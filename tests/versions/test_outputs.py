@@ -40,9 +40,9 @@ from flowctx.artifacts.rows_as_parquet import write_rows
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import FakeClock, make_context
 from flowctx.testing.clock import NOON
-from flowctx.versions.csv_rows import csv_blocks
 from flowctx.versions.outputs import output_pages
 from flowctx.versions.rows import rows
+from flowctx.versions.waiting_rows import csv_blocks
 
 SCHEME = PartitionScheme(date=Daily(start="2026-01-05"), fund=["GROWTH", "INCOME"])
 nav = Workflow("nav", partitions=SCHEME, params={"nav": 100.0})

@@ -17,9 +17,8 @@ from flowctx.core.extras import needs
 from flowctx.core.masking import data_masker, secret_values
 from flowctx.core.printable import amount
 from flowctx.core.workflow.outputs import Outputs
-from flowctx.versions.csv_rows import csv_blocks
 from flowctx.versions.rows import cell, rows, text
-from flowctx.versions.waiting_rows import WaitingRows
+from flowctx.versions.waiting_rows import WaitingRows, csv_blocks
 
 #: How many outputs are read at a time.
 _PAGE = 500

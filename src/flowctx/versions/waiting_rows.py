@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
+from flowctx.core.printable import well_formed
 from flowctx.core.temporary_files import WaitingItems
+from flowctx.versions.rows import text
 
 #: So many rows are in memory at a time.
 _BLOCK = 500
@@ -57,3 +61,30 @@ class WaitingRows:
 
     def __exit__(self, *exc: object) -> None:
         self._waiting.__exit__()
+
+
+def csv_blocks(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield rows as CSV, below the names of their columns, in the order in which these first come.
+
+    The last row may have a column that no other has. Until it has come, the others wait in a temporary file, so that
+    few are in memory.
+
+    Args:
+        found: The rows.
+
+    Raises:
+        FlowctxError: The temporary file cannot be written.
+
+    Example:
+        >>> "".join(csv_blocks([{"tier": "T1", "rate": 0.5}, {"tier": "T2", "held": True}])).split()
+        ['tier,rate,held', 'T1,0.5,', 'T2,,true']
+    """
+    with WaitingRows(found, text) as waiting:
+        yield _csv([waiting.columns])
+        yield from map(_csv, waiting.blocks())
+
+
+def _csv(rows: Iterable[Sequence[str]]) -> str:
+    made = io.StringIO()
+    csv.writer(made, lineterminator="\n").writerows(rows)
+    return well_formed(made.getvalue())
