@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import operator
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
+from functools import reduce
 
 from flowctx.backfill.order import BatchInput, batch_inputs, ranked
 from flowctx.backfill.selected import scheme_of
@@ -60,7 +62,7 @@ def selections_of(
         read = [one for one in inputs[place] if one.source in found]
         if not names <= set(scheme.dimensions) and read:
             same_date = [one for one in read if not one.back] or read
-            found[place] = _up_to(until, scheme, _union(scheme, _reading(scheme, same_date, found, now)))
+            found[place] = _reading(scheme, same_date, found, now, until)
             _tell_unknown(workflows, place, same_date, now, until)
             continue
         try:
@@ -100,7 +102,7 @@ def downstream(
         for place, scheme in enumerate(schemes):
             read = [_any_date_before(one, scheme, now) if one.source == place else one for one in inputs[place]]
             read = [one for one in read if one.source in found]
-            more = _up_to(until, scheme, _union(scheme, _reading(scheme, read, found, now)))
+            more = _reading(scheme, read, found, now, until)
             before = found.get(place)
             both = more if before is None else before | more
             if len(both) > (0 if before is None else len(before)):
@@ -111,10 +113,17 @@ def downstream(
 
 
 def _reading(
-    scheme: PartitionScheme, read: Sequence[BatchInput], found: dict[int, Selection], now: datetime
-) -> Iterator[Selection]:
+    scheme: PartitionScheme,
+    read: Sequence[BatchInput],
+    found: dict[int, Selection],
+    now: datetime,
+    until: date | str | None,
+) -> Selection:
+    """Return what is due of a workflow and reads some of what is found, up to the last as-of date."""
     dates, due = _dates_due(scheme, now), scheme.due_keys(now)
-    return (one.mapping.readers(found[one.source], dates) & due for one in read)
+    readers = (one.mapping.readers(found[one.source], dates) & due for one in read)
+    every = reduce(operator.or_, readers, Selection._of(scheme, None))
+    return every if until is None or scheme.cadence is None else every.up_to(until)
 
 
 def _tell_unknown(
@@ -144,14 +153,3 @@ def _any_date_before(one: BatchInput, scheme: PartitionScheme, now: datetime) ->
 
 def _dates_due(scheme: PartitionScheme, now: datetime) -> int:
     return max((cadence.known_due_count(now) for cadence, _ in scheme.cadences), default=0)
-
-
-def _up_to(until: date | str | None, scheme: PartitionScheme, some: Selection) -> Selection:
-    return some if until is None or scheme.cadence is None else some.up_to(until)
-
-
-def _union(scheme: PartitionScheme, some: Iterator[Selection]) -> Selection:
-    found = Selection._of(scheme, None)
-    for one in some:
-        found |= one
-    return found

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import operator
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import reduce
 from typing import Final, NamedTuple
 
 from flowctx.backfill.order import own_mappings
@@ -96,12 +98,5 @@ def _groups(selection: Selection, done: Sequence[PartitionKey], count: int, free
         load, number = heapq.heappop(heap)
         parts[number].append(at)
         heapq.heappush(heap, (load + left[at], number))
-    return [Part(_together([groups[at] for at in some]), sum(left[at] for at in some)) for some in filter(None, parts)]
-
-
-def _together(selections: Sequence[Selection]) -> Selection:
-    """Return the union of selections."""
-    first, *others = selections
-    for other in others:
-        first |= other
-    return first
+    some = filter(None, parts)
+    return [Part(reduce(operator.or_, map(groups.__getitem__, one)), sum(left[at] for at in one)) for one in some]

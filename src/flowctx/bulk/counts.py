@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import reduce
 
 from flowctx.core.batches.bulk import Slice
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
 
 
@@ -51,12 +52,9 @@ def _outcomes(ledger: Ledger, workflow: Workflow, batch_id: str, slices: Sequenc
     """Yield how the partitions of slices stand."""
     scheme = workflow.partitions
     assert scheme is not None  # noqa: S101 - a batch has partitions
-    selected: Selection | None = None
-    for part in slices:
-        some = scheme.select(part.select)
-        selected = some if selected is None else selected | some
-    if selected is None:
+    if not slices:
         return
+    selected = reduce(operator.or_, (scheme.select(part.select) for part in slices))
     for run in ledger.batches.iter_outcomes(batch_id, workflow=workflow.name):
         if run.partition and run.partition in selected:
             yield run
