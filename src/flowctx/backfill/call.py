@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any, Literal, cast
 
@@ -98,11 +98,8 @@ def backfill(
             (selection,) = selections_again(known, [workflow], until, extend=extend)
         params = kept_params(known) if params is None else params
     plan = Backfill(workflow, selection, batch_id, params=params, until=until, ledger=found)
-    launcher = (
-        bulk_launcher_on(on, url, workers, plan.ledger, durability, location)
-        if bulk
-        else launcher_on(on, url, workers, plan.ledger, durability, location)
-    )
+    made: Callable[..., Launcher | BulkLauncher] = bulk_launcher_on if bulk else launcher_on
+    launcher = made(on, url, workers, plan.ledger, durability, location)
     return plan.launch(launcher, **again, extend=extend, max_failures=max_failures, listener=listener)
 
 

@@ -264,7 +264,9 @@ class Backfill:
             keys = not_done(keys, SelectedTexts(self.selection), *batch, done, again)
         size = _FIRST
         while chunk := list(itertools.islice(keys, size)):
-            known = {run.partition: run for run in self._outcomes([str(key) for key in chunk])}
+            texts, name = [str(key) for key in chunk], self.workflow.name  # others may carry the same batch id
+            outcomes = self.ledger.batches.iter_outcomes(self.batch_id, texts, workflow=name)
+            known = {run.partition: run for run in outcomes}
             for key in chunk:
                 before = known.get(str(key))
                 if before is None or again.runs(before, engine):
@@ -278,10 +280,6 @@ class Backfill:
                 else:
                     yield before
             size = _CHUNK
-
-    def _outcomes(self, partitions: list[str]) -> Iterator[PartitionRun]:
-        """Yield what became of partitions of this workflow; others may carry the same batch id."""
-        return self.ledger.batches.iter_outcomes(self.batch_id, partitions, workflow=self.workflow.name)
 
     def _read_params(self, params: Mapping[str, Any] | None) -> Mapping[str, Any]:
         """Return the parameters of a run, as the workflow reads them."""

@@ -341,10 +341,6 @@ class _Runs:
             "error": failed.error if failed else run.error,
         }
 
-    def is_left(self, run: RunRecord) -> bool:
-        """Return whether a run is left from the launch before this one, whose workers are gone with it."""
-        return has_worker_of(run, self.batch_id)
-
     def skipped_steps(self, run: RunRecord) -> list[str]:
         """Return the steps of a skipped run that are to run again: it was asked for, or the run would be left alone."""
         if run.status is not RunStatus.SKIPPED:
@@ -372,7 +368,8 @@ class _Runs:
                     params=changed_params(_params(task), before),
                     from_step=task.get("from_step") or self.skipped_steps(before),
                     ledger=self.ledger,
-                    take_over=self.is_left(before),
+                    # It is left from the launch before this one, whose workers are gone with it.
+                    take_over=has_worker_of(before, self.batch_id),
                 )
             except UnknownRun:
                 # What is known of it happened on another engine, or before it began.
