@@ -18,6 +18,7 @@ from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.completeness import steps_of_capture, steps_of_other_runs
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.partitions.key import PartitionKey
+from flowctx.ledger.captures_sql import pruned_revisions
 from flowctx.ledger.pruning import Pruning
 from flowctx.ledger.pruning_counts import PruningCounts
 from flowctx.ledger.rows import stamp
@@ -383,3 +384,13 @@ def test_what_was_pruned_before_what_is_left_is_not_read_when_a_run_begins(sqlit
         "ix_flowctx_pruned_capture_id (capture_id=?)",
     ]
     ledger.close()
+
+
+def test_what_was_pruned_of_one_subject_is_not_read_because_another_is_new(ledger, clock):
+    """Of each subject that is claimed, what comes after its own last version is all that matters."""
+    for batch_id in ("b1", "b2", "b3"):
+        ledger.finish(ledger.begin(a_run(1, batch_id, again=batch_id)), RunStatus.OK)
+        clock.advance(MINUTE)
+    assert ledger.prune(clock.now()).runs == 2
+    wanted, rivals = [a_run(number, "b4").capture for number in (1, 2)], ledger.captures()
+    assert ledger._database.transaction(lambda at: pruned_revisions(at, wanted, rivals)) == {}

@@ -194,7 +194,7 @@ def pruned_revisions(
 ) -> dict[str, dict[str, int]]:
     """Return the revisions, by subject and capture id, of captures that were pruned and may matter to a claim.
 
-    Those are the ones that are wanted, and of their subjects the ones after the last that is there: there are few.
+    Those are the ones that are wanted, and of each of their subjects the ones after the last that is there.
 
     Args:
         at: The connection, in a transaction.
@@ -204,8 +204,7 @@ def pruned_revisions(
     last = {key.idempotency_key: 0 for key in wanted}
     for rival in rivals:
         last[rival.key.idempotency_key] = max(last[rival.key.idempotency_key], rival.revision)
-    subjects, captured = [key.idempotency_key for key in wanted], [key.capture_id for key in wanted]
-    asked = {**numbered(subjects), **numbered(captured, "c"), "after": min(last.values(), default=0)}
+    asked = {**numbered(last), **numbered(last.values(), "after"), **numbered((key.capture_id for key in wanted), "c")}
     found: dict[str, dict[str, int]] = {}
     for subject, capture_id, revision in sorted(execute(at, find_pruned_of(len(wanted)), asked)):
         found.setdefault(subject, {})[capture_id] = int(revision)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import (
     JSON,
     Column,
+    Integer,
     Table,
     Text,
     and_,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
+    or_,
     select,
     true,
     tuple_,
@@ -152,20 +154,23 @@ def find_rivals_of(count: int) -> Any:
 
 @functools.cache
 def find_pruned_of(count: int) -> Any:
-    """Return the query for what was pruned of so many :func:`numbered` subjects ``after`` a revision, and captures."""
-    pruned = pruned_captures.c
-    later = and_(pruned.subject.in_(_numbers(count)), pruned.revision > bindparam("after"))
+    """Return the query for what was pruned of so many :func:`numbered` subjects, and captures.
+
+    Of each subject ("n") that is what comes after a revision ("after") of its own, and the capture ("c") that is named.
+    """
+    pruned, each = pruned_captures.c, zip(_numbers(count), _numbers(count, "after", Integer), strict=True)
+    later = or_(*(and_(pruned.subject == subject, pruned.revision > after) for subject, after in each))
     named = pruned.capture_id.in_(_numbers(count, "c"))
     return union_all(*(select(pruned.subject, pruned.capture_id, pruned.revision).where(w) for w in (later, named)))
 
 
-def numbered(values: Sequence[str], letter: str = "n") -> dict[str, str]:
+def numbered(values: Iterable[Any], name: str = "n") -> dict[str, Any]:
     """Return values by the names that they have in a statement that takes many."""
-    return {f"{letter}{number}": value for number, value in enumerate(values)}
+    return {f"{name}{number}": value for number, value in enumerate(values)}
 
 
-def _numbers(count: int, letter: str = "n") -> list[Any]:
-    return [bindparam(f"{letter}{number}", type_=Text) for number in range(count)]
+def _numbers(count: int, name: str = "n", type_: Any = Text) -> list[Any]:
+    return [bindparam(f"{name}{number}", type_=type_) for number in range(count)]
 
 
 @functools.cache
