@@ -204,8 +204,10 @@ def test_workflows_without_dates_come_before_or_after_those_with_dates() -> None
     assert order[1:] == [f"{flow} 2013-01-0{day}" for day in (2, 3, 4) for flow in ("a", "b")]
 
 
-def test_one_workflow_that_takes_new_parameters_is_enough(ledger: Ledger) -> None:
-    """The batch is not said to keep its own where one keeps them, and another runs with what was given."""
+def test_a_batch_says_of_which_workflow_it_keeps_the_parameters(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where one keeps them, and another runs with what was given, the batch as a whole has not kept its own."""
 
     def fill(fail: list[str], rate: float) -> LaunchProgress:
         batches = ((flow, "date=2012-01-02,tier=T1", {"fail": fail}), (nav, "date=2013-01-02", {"rate": rate}))
@@ -215,4 +217,5 @@ def test_one_workflow_that_takes_new_parameters_is_enough(ledger: Ledger) -> Non
     assert fill(["date=2012-01-02|tier=T1"], 0.0).failed == 1
     mixed = fill([], 0.1)
     assert (mixed.complete, mixed.params_kept) == (True, False)
+    assert [line.partition(" runs")[0] for line in caplog.messages] == ["batch b: nothing of nav"]
     assert fill([], 0.2).params_kept

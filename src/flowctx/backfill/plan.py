@@ -21,6 +21,7 @@ from flowctx.backfill.same_batch import (
     refuse_another_workflow,
     refuse_forgotten,
     same_params,
+    warn_of_params_kept,
 )
 from flowctx.backfill.selected import scheme_of
 from flowctx.backfill.selected_texts import SelectedTexts
@@ -171,8 +172,7 @@ class Backfill:
             self._params_before = known.params
             refuse_forgotten(known, self.params, self.params_of)
             record = replace(self.record(), created_at=known.created_at)
-            kept = self.keeps_params
-            return replace(record, params=known.params, params_from=known.params_from) if kept else record
+            return replace(record, params=known.params, params_from=known.params_from) if self.keeps_params else record
         refuse_another(known, requested, self.params, self.selection)
         return replace(requested, created_at=known.created_at)
 
@@ -202,13 +202,7 @@ class Backfill:
                 states[run.state] = states.get(run.state, 0) + 1
                 not_again += not again.runs(run, None)
         keys = self.selection
-        return Plan(
-            total=len(keys),
-            first=keys[0] if keys else None,
-            last=keys[-1] if keys else None,
-            states=states,
-            would_run=len(keys) - not_again,
-        )
+        return Plan(total=len(keys), first=keys[0], last=keys[-1], states=states, would_run=len(keys) - not_again)
 
     def _check(self, from_step: str | None) -> None:
         """Refuse what is not due, and a step that there is not."""
@@ -226,7 +220,10 @@ class Backfill:
         own = known.of(self.workflow.name) if known is not None else None
         if own is None or own.selection is None or same_params(own, self.params, params_source(self.params_of)):
             return None
-        self.keeps_params = not self._plan(again).would_run
+        plan = self._plan(again)
+        self.keeps_params = not plan.would_run
+        if self.keeps_params:
+            warn_of_params_kept(self.batch_id, self.workflow.name, plan.states)
         return self.keeps_params
 
     def check_due(self, now: datetime) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from flowctx.backfill.belonging import outcomes_of
@@ -14,6 +15,8 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.printable import amount, brief
+
+logger = logging.getLogger("flowctx")
 
 
 def known_batch(ledger: Ledger, batch_id: str, workflows: Iterable[str]) -> BatchRecord | None:
@@ -162,6 +165,23 @@ def refuse_forgotten(known: BatchRecord, params: Mapping[str, Any], params_of: C
 def same_params(known: BatchRecord, params: Mapping[str, Any], params_from: str | None) -> bool:
     """Return whether a batch has the parameters that it is asked for with, secrets too."""
     return stands_for(known.params, params) and known.params_from == params_from
+
+
+def warn_of_params_kept(batch_id: str, workflow: str, states: Collection[PartitionState]) -> None:
+    """Say that nothing runs with the parameters that were given, which are then not those of the batch.
+
+    Args:
+        batch_id: The batch.
+        workflow: The workflow of the partitions.
+        states: How its partitions stand.
+    """
+    logger.warning(
+        "batch %s: nothing of %s runs with the parameters that were given: what is done keeps its own, and so does the "
+        "batch%s",
+        batch_id,
+        workflow,
+        "; --retry-failed runs with them what failed" if PartitionState.FAILED in states else "",
+    )
 
 
 def count_other_params(batches: BatchStore, batch: BatchRecord, standings: Iterable[Standing]) -> int:

@@ -188,11 +188,6 @@ def _show_hints(progress: LaunchProgress, batch_id: str, from_step: str | None, 
         echo(f"{count:,} are under way on {engine}; go on there (--on {engine}), or: flowctx cancel {batch_id}")
     if from_step is not None and not progress.ended and progress.total == progress.passed:
         echo("--from-step goes with what runs again; complete partitions are redone under another --batch id")
-    if progress.params_kept:
-        more = "" if not progress.failed else "; --retry-failed runs with them what failed"
-        echo(
-            f"nothing runs with the parameters that were given: what is done keeps its own, and so does the batch{more}"
-        )
     left = {str(state): progress.ended[state] for state in GOES_ON if progress.ended.get(state)}
     if progress.failed > refused:
         echo(f"see why: flowctx status {batch_id}; it says how to run them again")
