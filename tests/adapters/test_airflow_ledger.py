@@ -25,7 +25,7 @@ from flowctx import (
     resume,
     run,
 )
-from flowctx.airflow import StepOperator, _compat, workflow_dag
+from flowctx.airflow import StepOperator, _compat, recording, workflow_dag
 from flowctx.airflow.running import _to_the_end, run_dag
 from flowctx.core.durability.records import CaptureKey, RunKey, RunStatus
 from flowctx.ledger import open_ledger
@@ -304,6 +304,19 @@ def test_a_cleared_run_goes_on_until_all_that_failed_has_run_again(ledger):
     found = ledger.get_run(failed.run_id)
     assert (found.status, len(begun)) == (RunStatus.OK, 4)
     assert begun[2] == begun[3] == found.begun_at > begun[1]
+
+
+def test_of_a_run_that_is_marked_no_step_begins_any_more(ledger, monkeypatch):
+    """Nor does one that joins what another one, which started with it, has begun already: the run is canceled."""
+    calls = []
+    flow = Workflow("marked_meanwhile")
+    for name in ("left", "right"):
+        flow.step(name, after=[])(lambda ctx: calls.append("called"))
+    monkeypatch.setattr(recording, "dag_run_state", lambda *of: "failed" if calls else "running")
+    done = run_dag(workflow_dag(flow))
+    found = ledger.get_run(done.run_id)
+    assert (calls, found.status) == (["called"], RunStatus.CANCELED)
+    assert found.error == "it was marked as failed in Airflow"
 
 
 def test_a_reprocessed_run_is_what_its_new_conf_says(ledger):

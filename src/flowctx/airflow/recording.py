@@ -39,7 +39,7 @@ from flowctx.airflow.planned_runs import DagRuns
 from flowctx.airflow.task_states import TASK_IDS, failed_when_over, is_outdated
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.continuation import EngineRerun
-from flowctx.core.durability.endings import end_run, just_begun
+from flowctx.core.durability.endings import end_run
 from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunRecord, RunStatus, dag_ids_of
@@ -173,7 +173,7 @@ def _open(operator: StepTask, context: Any) -> tuple[Recorder, dict[str, Any]]:
     if own_ledger is not None:
         _refuse_another_dag(own_ledger, plan.known, context)
     recorder = begin_or_take_over(recorded_in, own_ledger, plan, lambda run: _end_of(context["ti"], run))
-    if own_ledger is not None and just_begun(recorder.run):
+    if own_ledger is not None:
         _stop_if_over(context["ti"], recorder)
     return recorder, tasks
 
@@ -218,7 +218,8 @@ def _refuse_another_dag(ledger: Ledger, known: RunRecord | None, context: Any) -
 def _stop_if_over(ti: Any, recorder: Recorder) -> None:
     """Stop a step whose run Airflow has ended since it started the task: nobody would end the run a second time.
 
-    What Airflow ends later, its listener ends in the ledger, since the run has begun there before.
+    Steps without others before them start together, so that each one asks. What Airflow ends later, its listener ends
+    in the ledger, since the run has begun there before.
 
     Raises:
         Superseded: The run is over.

@@ -49,15 +49,6 @@ def finish_run(ledger: RunLedger, run: RunRecord, status: RunStatus, error: str 
     return status
 
 
-def just_begun(run: RunRecord) -> bool:
-    """Return whether a run has begun, or begun again, by the call that returned it, and was not under way before.
-
-    Args:
-        run: The run, as ``begin`` of a ledger returned it.
-    """
-    return run.last_seen_at is None or run.begun_at is None or run.last_seen_at < run.begun_at
-
-
 def end_engine_run(
     ledger: Ledger,
     run_id: str,
