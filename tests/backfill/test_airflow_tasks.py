@@ -55,6 +55,16 @@ def test_a_colour_is_no_word(run: str, tasks: list[tuple[str, int]], unrun: set[
     assert str(state_of_run(PartitionState(run), found, unrun, lambda instance: False)) == state
 
 
+@pytest.mark.parametrize(("state", "is_whole"), [("success", False), ("failed", True)])
+def test_a_run_without_tasks_has_done_nothing(state: str, is_whole: bool) -> None:
+    """Airflow calls it a success where a logical date lies outside of the DAG's dates."""
+    unrun = never_ran({**RUN, "state": state}, [], CHAIN, lambda task: None)
+    assert unrun == (set() if is_whole else {"one", "two", "three"})
+    of_airflow = PartitionState.FAILED if is_whole else PartitionState.OK
+    found = state_of_run(of_airflow, [], unrun, lambda instance: False)
+    assert found is (PartitionState.FAILED if is_whole else PartitionState.CANCELED)
+
+
 def test_a_step_that_says_that_it_failed_was_not_stopped() -> None:
     """The rest is skipped where a DAG fails fast, as where somebody marks the run: the step's own word tells."""
     found = instances(("success", 1), ("failed", 1), ("skipped", 0))

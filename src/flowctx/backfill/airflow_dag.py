@@ -32,6 +32,8 @@ from flowctx.core.workflow.result import StepStatus
 #: The states of a run that has not ended.
 LIVE = ("queued", "running")
 _STATES = {"success": "ok", "failed": "failed"}
+#: Why a run is successful in which nothing has run.
+_NO_TASKS: Final = "Airflow made no task for it; its logical date may lie outside of the DAG's start_date and end_date"
 #: From this version on, a run that is cleared keeps the version of the code that it has, unless the caller asks for the
 #: latest; before, it has the latest.
 _CHOOSES_CODE: Final = (3, 1, 0)
@@ -102,11 +104,10 @@ class AirflowDag:
         return self.api.call("GET", self._path(run_id))
 
     def run_again(self, job: Job, before: PartitionRun) -> bool:
-        """Clear what a run needs again to be whole; returns whether the run is still there."""
+        """Clear what a run needs again to be whole; returns whether the run is still there, and has tasks."""
         run = self.run(before.run_id)
-        if run.status == 404:
+        if run.status == 404 or not (instances := self._instances(before.run_id)):
             return False
-        instances = self._instances(before.run_id)
         tasks = set(tasks_to_run(instances, self._never_ran(run.data, instances)))
         if before.state is PartitionState.SKIPPED:
             tasks |= {instance["task_id"] for instance in instances if instance["state"] == "skipped"}
@@ -154,7 +155,7 @@ class AirflowDag:
             if state is PartitionState.FAILED:
                 step, error = self._failure(run["dag_run_id"], instances)
             elif unrun:
-                error = f"not done: {', '.join(sorted(unrun))}"
+                error = f"not done: {', '.join(sorted(unrun))}" if instances else _NO_TASKS
         return PartitionRun(
             partition=partition,
             state=state,
@@ -206,7 +207,7 @@ class AirflowDag:
 
     def _never_ran(self, run: Mapping[str, Any], instances: list[dict[str, Any]]) -> set[str]:
         """Return the tasks of which nothing has run, whatever their colour; see :func:`never_ran`."""
-        if all(instance.get("try_number", 1) and not may_wait(instance) for instance in instances):
+        if instances and all(instance.get("try_number", 1) and not may_wait(instance) for instance in instances):
             return set()
 
         def choice_of(task_id: str) -> Any:

@@ -56,7 +56,8 @@ def never_ran(
     """Return the ids of tasks that Airflow calls skipped or successful although nothing of theirs has run.
 
     Airflow sets tasks that have not begun to ``skipped`` when somebody marks their run. A skip counts if the instance
-    said so itself, if its trigger rule says so, or if one before it was skipped by such a word.
+    said so itself, if its trigger rule says so, or if one before it was skipped by such a word. It calls a run
+    successful for which it makes no task: none has run then.
 
     Args:
         run: The run.
@@ -68,6 +69,8 @@ def never_ran(
         failed_itself: Whether the last word of an instance is that it failed: it was skipped while it waited for its
             next try.
     """
+    if not instances:
+        return set(tasks) if run["state"] == "success" else set()
     skipped = [instance for instance in instances if instance["state"] == "skipped"]
     tried = [instance for instance in skipped if instance.get("try_number", 1)]
     own_word = {_place(instance) for instance in tried if not (may_wait(instance) and failed_itself(instance))}
