@@ -221,13 +221,15 @@ def test_a_source_of_what_was_stale_goes_on_by_itself() -> None:
 
 
 def test_advice_asks_for_parameters_that_are_not_kept() -> None:
-    """Where one of a batch is hidden, they have to be typed again; else they are those of the batch."""
+    """Where one of a batch is hidden, all have to be typed again; else they are those of the batch."""
     ids = {"run_id": "r", "engine": "local", "last_seen_at": NOON}
     failed = PartitionRun(partition="p=1", state=PartitionState.FAILED, recorded=True, **ids)
     (line,) = advice([failed], replace(PLANNED, params={"api_token": "***", "limit": 3}))
-    assert "--batch b -p NAME=VALUE --retry-failed" in line
+    assert "--batch b -p api_token=VALUE -p limit=VALUE --retry-failed" in line
     (line,) = advice([failed], replace(PLANNED, params={"limit": 3}))
     assert " -p " not in line
+    (line,) = advice([replace(failed, category="CONFIGURATION")], replace(PLANNED, params={"limit": 3, "rate": 1}))
+    assert line.endswith("--batch b --retry-failed --extend -p limit=VALUE -p rate=VALUE")
 
 
 @pytest.mark.parametrize("engine", ["local", "airflow", "dagster"])

@@ -20,7 +20,7 @@ _ADVICE: Final[Mapping[str, tuple[str, str]]] = {
     "TIMEOUT": ("it may pass", ""),
     "DEPENDENCY": ("once what they need is there", ""),
     "DATA_QUALITY": ("once the source is corrected", " --from-step STEP (the step that reads it)"),
-    "CONFIGURATION": ("with other parameters", " --extend -p NAME=VALUE"),
+    "CONFIGURATION": ("with other parameters", " --extend"),
     "INTERNAL": ("once the code is corrected", ""),
     "not due": ("once they are due", ""),
     "without category": ("once what their errors say is corrected", ""),
@@ -142,7 +142,9 @@ def _what_to_do(category: str, batch: BatchRecord, failures: Sequence[PartitionR
         return f"{when}: {'; '.join(how.get(name, f'run them again on {name}') for name in engines)}{where}"
     option = params_option(batch.params_from)
     if category == "CONFIGURATION" and option.startswith("--params-from"):
-        when, more = "once that function makes others", " --extend"
+        when = "once that function makes others"
+    elif category == "CONFIGURATION" and not _has_hidden(batch):
+        more += f" {_params(batch)}"
     bulk = _bulk(batch, [run.engine for run in failures])
     return f"{when}: {backfill_command(batch, option)} --retry-failed{more}{bulk}{where}"
 
@@ -173,14 +175,29 @@ def backfill_command(batch: BatchRecord, option: str) -> str:
         batch: The batch.
         option: What says where its parameters are from, if anything does.
     """
-    of_each = batch.by_workflow()
-    named = of_each[:1] if has_params_again(batch.params_from) else of_each  # --stale finds what its workflow reads
-    workflows = [shlex.quote(one.import_path or "MODULE:NAME") for one in named]
+    workflows = [shlex.quote(one.import_path or "MODULE:NAME") for one in _named(batch)]
     on = ["--on", str(batch.engine)] if batch.engine not in (None, "local") else []
-    again = ["-p NAME=VALUE"] if any(MASK in repr(one.params) for one in of_each) else []  # secrets are not kept
+    again = [_params(batch)] if _has_hidden(batch) else []
     of = [*([option] if option else []), "--batch", shlex.quote(batch.batch_id)]
     words = ["flowctx backfill", *workflows, *of, *again, *on]
     return " ".join(words)
+
+
+def _named(batch: BatchRecord) -> Sequence[BatchRecord]:
+    """Return what is typed of a batch: --stale finds what its workflow reads."""
+    of_each = batch.by_workflow()
+    return of_each[:1] if has_params_again(batch.params_from) else of_each
+
+
+def _has_hidden(batch: BatchRecord) -> bool:
+    """Whether parameters of a batch have to be typed again, since secrets are not kept."""
+    return any(MASK in repr(one.params) for one in batch.by_workflow())
+
+
+def _params(batch: BatchRecord) -> str:
+    """Return the options of parameters: of a batch, all that it has are typed together."""
+    names = dict.fromkeys(name for one in _named(batch) for name in one.params) or ("NAME",)
+    return " ".join(f"-p {shlex.quote(name)}=VALUE" for name in names)
 
 
 def _bulk(batch: BatchRecord, engines: Sequence[str]) -> str:
