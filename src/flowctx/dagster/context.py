@@ -80,7 +80,7 @@ def workflow_context(
             "workflow_contexts(context), which has one context for each, or a backfill policy of one run a partition"
         )
     ctx = facts.context(
-        keys[0], as_of=as_of, required=required, workflow=workflow, scheme=scheme, ledger=_ledger(workflow)
+        keys[0], as_of=as_of, required=required, workflow=workflow, scheme=scheme, ledger=run_ledger_of(workflow)
     )
     return beside_steps(ctx, _INSTEAD)
 
@@ -117,7 +117,7 @@ def workflow_contexts(
                     load(ctx.as_of_date)
     """
     facts = run_facts(context)
-    ledger = _ledger(workflow)
+    ledger = run_ledger_of(workflow)
     found = [
         facts.context(key, as_of=as_of, required=required, workflow=workflow, scheme=scheme, ledger=ledger)
         for key in facts.keys_of(workflow)
@@ -125,7 +125,7 @@ def workflow_contexts(
     return [beside_steps(ctx, _INSTEAD) for ctx in found]
 
 
-def _ledger(workflow: Workflow | None) -> RunLedger | None:
+def run_ledger_of(workflow: Workflow | None) -> RunLedger | None:
     """Return where to ask what a run of a workflow takes over of another one, if the environment names a ledger."""
     found = ledger_from_env() if workflow is not None else None
     return None if found is None else run_ledger(found, strict=strict_from_env())

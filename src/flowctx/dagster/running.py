@@ -6,14 +6,14 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from threading import Lock
 from typing import Any
 
 import dagster as dg
 
 from flowctx.core.data.encoding import from_json, to_json
-from flowctx.core.durability.continuation import resumed_context
-from flowctx.core.errors import ArtifactError, RunFailed
+from flowctx.core.errors import ArtifactError, RunFailed, UnknownRun
 from flowctx.core.execution.envelope import final_context
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
@@ -23,13 +23,13 @@ from flowctx.core.workflow.run_request import OnCaptured, RunRequest, read_date
 from flowctx.core.workflow.run_result import RunResult, StepRun
 from flowctx.core.workflow.step_config import step_config_of
 from flowctx.dagster.asset_keys import asset_key
+from flowctx.dagster.context import run_ledger_of
 from flowctx.dagster.definitions import workflow_assets
 from flowctx.dagster.output_store import StoredOutput
 from flowctx.dagster.outputs import IO_MANAGER_KEY, WorkflowIOManager
 from flowctx.dagster.params import params_key, params_of
 from flowctx.dagster.partitions import to_dagster_key
 from flowctx.dagster.run_facts import RunFacts
-from flowctx.ledger import ledger_from_env
 
 #: Two runs in one process deadlock (Dagster 1.13 configures logging at the start of each).
 _ONE_AT_A_TIME = Lock()
@@ -121,10 +121,19 @@ def run_assets(
             tags=run.tags,
             engine={"name": "dagster", "version": dg.__version__, "job_name": run.job_name},
         )
-        ctx = facts.context(native, workflow=workflow, params=params_of(config, "params"))
-        if resume_from is not None:
-            ctx = resumed_context(ledger_from_env(), workflow.name, ctx)
+        ctx = _base_context(facts, native, workflow, params_of(config, "params"), resumes=resume_from is not None)
         return _Summary(workflow, ctx, _histories(instance, run.run_id), outputs, native).result()
+
+
+def _base_context(
+    facts: RunFacts, key: str | None, workflow: Workflow, params: Mapping[str, Any], *, resumes: bool
+) -> WorkflowContext:
+    """Return what the first step saw; where there is no run to continue, each step has said so."""
+    seen = partial(facts.context, key, workflow=workflow, params=params)
+    try:
+        return seen(ledger=run_ledger_of(workflow) if resumes else None)
+    except UnknownRun:
+        return seen()
 
 
 def _config(workflow: Workflow, params: Mapping[str, Any] | None) -> dict[str, Any]:

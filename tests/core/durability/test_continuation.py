@@ -3,7 +3,7 @@
 import pytest
 
 from flowctx import StepResult, UnknownRun, Workflow
-from flowctx.core.durability.continuation import EngineRerun, plan_rerun, resumed_context, with_engine
+from flowctx.core.durability.continuation import EngineRerun, plan_rerun, with_engine
 from flowctx.core.durability.recorded import find_run
 from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.run_plan import plan_run
@@ -138,11 +138,3 @@ def test_a_step_says_where_it_runs_itself():
     assert (seen.params, seen.metadata["engine"]) == ({"x": 5}, {"name": "dagster"})
     assert seen.metadata["calendar"] == {"name": "XNYS"}
     assert with_engine(begun, make_context()).metadata == begun.metadata
-
-
-def test_the_context_of_a_resumed_run_is_the_ledger_s(flow, ledger, failed):
-    """What the first step saw is remembered; without a ledger, or a record, the engine's word stands."""
-    told = make_context(workflow="flow", run_id="e1")
-    assert resumed_context(ledger, "flow", told).params == failed.ctx.params
-    assert resumed_context(None, "flow", told) is told
-    assert resumed_context(ledger, "other", told) is told

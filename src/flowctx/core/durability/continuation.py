@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flowctx.core.durability.changes import changes_since, refuse_changes, refuse_changes_on_engine
-from flowctx.core.durability.ledger import Ledger, RunLedger
+from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.param_changes import param_changes
 from flowctx.core.durability.reading import KNOWN_AT, with_known_time
 from flowctx.core.durability.recorded import find_run, latest_continuation
@@ -332,9 +332,3 @@ def with_engine(begun: WorkflowContext, ctx: WorkflowContext) -> WorkflowContext
     """Return what a step sees of a resumed run: what its first step began with, and where it runs itself."""
     here = {"engine": ctx.metadata["engine"]} if "engine" in ctx.metadata else {}
     return replace(begun, metadata={**begun.metadata, **here})
-
-
-def resumed_context(ledger: Ledger | None, workflow: str, ctx: WorkflowContext) -> WorkflowContext:
-    """Return what the first step of a resumed run saw, given the run's context as its engine tells it."""
-    begun = find_run(ledger, ctx.run_id, workflow, ctx.partition) if ledger is not None else None
-    return with_engine(begun.context, ctx) if begun is not None else ctx
