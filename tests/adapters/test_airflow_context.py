@@ -26,6 +26,7 @@ from flowctx import (
     AsOf,
     ContextError,
     Daily,
+    MissingKey,
     PartitionError,
     PartitionScheme,
     UnknownPartition,
@@ -322,6 +323,8 @@ def test_every_way_to_write_a_task_can_ask() -> None:
     result = run_dag(dag, partition={"symbol": "IBM"}, batch_id="b", logical_date=datetime(2012, 10, 27, 1, tzinfo=UTC))
     assert {step.status for step in result.steps} == {"ok"}
     assert [ctx.batch_id for ctx in heard] == ["b"]
+    with pytest.raises(MissingKey, match="in a callback of a task: load_output"):
+        heard[0].get_output("fetch")
     assert result.context.as_of_date == heard[0].as_of_date == date(2012, 10, 26)
 
 

@@ -8,7 +8,7 @@ import pytest
 from adapters.dagster_support import QUIET
 from backfill.bulk_batch import Bulk
 from backfill.flows import flow as batched
-from flowctx import ContextError, Daily, PartitionScheme, Weekly, Workflow
+from flowctx import ContextError, Daily, MissingKey, PartitionScheme, Weekly, Workflow
 from flowctx.dagster import WorkflowIOManager, workflow_bulk_job, workflow_context, workflow_definitions, workflow_job
 from flowctx.dagster.partitions import to_dagster_key
 
@@ -102,6 +102,9 @@ def test_hooks_and_run_status_sensors_see_the_context_of_the_run(tmp_path):
         (done.run_id, f"date={DAY}", date(2026, 1, 5), f"{DAY}|b")
     }
     assert [ctx.idempotency_key for ctx in seen[:3]] == [seen[0].idempotency_key] * 3
+    for ctx in seen:
+        with pytest.raises(MissingKey, match="a hook, schedule or sensor gets none: flowctx.outputs"):
+            ctx.get_output("one")
 
 
 def test_a_run_of_a_range_has_no_one_context_in_a_sensor():

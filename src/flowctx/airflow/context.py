@@ -43,7 +43,8 @@ _LINEAGE = "openlineage"
 #: How keys of ``conf`` begin that are Airflow's own, such as ``airflow/task_span_detail_level``.
 _OF_AIRFLOW = "airflow/"
 #: How a task that is no step gets an output.
-_INSTEAD = "take the step's task as an argument and read it with load_output(), or make the task a step (@step_task)"
+_IN_TASK = "take the step's task as an argument and read it with load_output(), or make the task a step (@step_task)"
+_IN_CALLBACK = "in a callback of a task: load_output(context['ti'].xcom_pull(task_ids='...'))"
 
 
 def workflow_context(
@@ -97,6 +98,7 @@ def workflow_context(
                 print(ctx.as_of_date, ctx.batch_id)
     """
     in_callback = context is not None
+    instead = _IN_CALLBACK if in_callback else _IN_TASK
     if context is None:
         try:
             context = get_current_context()
@@ -116,13 +118,13 @@ def workflow_context(
         run_context, context, as_of, required=required, workflow=workflow, scheme=scheme, another_day=another_day
     )
     try:
-        return beside_steps(seen(takes_over=True), _INSTEAD)
+        return beside_steps(seen(takes_over=True), instead)
     except LedgerError as exc:
         if not in_callback:
             raise
         why = error_text(exc)
     logger.warning("what run %s takes over of another is not known here: %s", context["dag_run"].run_id, why)
-    return beside_steps(seen(), _INSTEAD)
+    return beside_steps(seen(), instead)
 
 
 def run_context(

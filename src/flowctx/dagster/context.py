@@ -23,7 +23,8 @@ AnyContext: TypeAlias = (
 )
 
 #: How code that is no step gets an output.
-_INSTEAD = "take the step's asset as an input, or make it a step of the workflow"
+_IN_RUN = "take the step's asset as an input, or make it a step of the workflow"
+_BESIDE_RUN = "a hook, schedule or sensor gets none: flowctx.outputs() reads what complete runs made"
 
 
 def workflow_context(
@@ -82,7 +83,7 @@ def workflow_context(
     ctx = facts.context(
         keys[0], as_of=as_of, required=required, workflow=workflow, scheme=scheme, ledger=run_ledger_of(workflow)
     )
-    return beside_steps(ctx, _INSTEAD)
+    return beside_steps(ctx, _IN_RUN if isinstance(context, RunContext) else _BESIDE_RUN)
 
 
 def workflow_contexts(
@@ -122,7 +123,7 @@ def workflow_contexts(
         facts.context(key, as_of=as_of, required=required, workflow=workflow, scheme=scheme, ledger=ledger)
         for key in facts.keys_of(workflow)
     ]
-    return [beside_steps(ctx, _INSTEAD) for ctx in found]
+    return [beside_steps(ctx, _IN_RUN) for ctx in found]
 
 
 def run_ledger_of(workflow: Workflow | None) -> RunLedger | None:
