@@ -34,7 +34,8 @@ def prepare() -> None:
         EngineError: It is that of a deployment; nothing has been written there.
     """
     _make_once()
-    _refuse_deployment()  # it may be one since the last call
+    if _make_once.cache_info().hits:  # it may be a deployment's since the last call
+        _refuse_deployment()
 
 
 @cache
