@@ -28,8 +28,9 @@ from flowctx import (
     Yearly,
     run,
 )
+from flowctx.dagster.cron import cron_schedules
 from flowctx.dagster.partitions import from_dagster_key, partitions_def, to_dagster_key
-from flowctx.dagster.schedules import cron_schedules, workflow_schedule
+from flowctx.dagster.schedules import workflow_schedule
 from flowctx.ledger import open_ledger
 
 # Dagster warns of the tags that it makes itself for partitions of two dimensions.

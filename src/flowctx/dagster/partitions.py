@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import dagster as dg
 
 from flowctx.core.dates.cadence import Cadence, Daily, Hourly, Monthly, Quarterly, Weekly, Yearly
-from flowctx.core.dates.parsing import WEEKDAY_NAMES
 from flowctx.core.dates.zones import first_instant, skipped_days
 from flowctx.core.errors import ContextError, PartitionError
 from flowctx.core.partitions.dagster_keys import (
@@ -32,8 +31,8 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.renames import old_names
 from flowctx.dagster._compat import CheckError
+from flowctx.dagster.cron import cron_of_windows, open_weekdays
 
-_A_WEEK: Final = timedelta(days=6)
 #: The definitions that were made here, by their identity, with the schemes that they were made of: equal definitions
 #: are made of schemes whose dimensions come in another order.
 _SCHEMES: Final[dict[int, tuple[dg.PartitionsDefinition[str], PartitionScheme]]] = {}
@@ -145,28 +144,10 @@ def _time_windows(cadence: Cadence) -> dg.TimeWindowPartitionsDefinition:
         end=end,
         fmt=format_of(cadence),
         timezone=cadence.timezone,
-        cron_schedule="0 * * * *" if isinstance(cadence, Hourly) else f"0 0 {days_of_cron(cadence)}",
+        cron_schedule=cron_of_windows(cadence),
         exclusions=exclusions or None,
         # What is due on its own day is due before its window has ended, and Dagster has no such key otherwise.
         end_offset=0 if cadence.due_at is None else 1,
-    )
-
-
-def days_of_cron(cadence: Cadence) -> str:
-    """Return the days on which windows may start, as the last three fields of a cron expression."""
-    match cadence:
-        case Daily():
-            return "* * *"
-        case Weekly():
-            return f"* * {(WEEKDAY_NAMES.index(cadence.ends_on) + 2) % 7}"
-        case Monthly():
-            return "1 * *"
-        case Quarterly():
-            return "1 1,4,7,10 *"
-        case Yearly():
-            return f"1 {cadence.first_month} *"
-    raise PartitionError(
-        f"{cadence!r} is no cadence that Dagster can be told; use Hourly, Daily, Weekly, Monthly, Quarterly or Yearly"
     )
 
 
@@ -176,13 +157,6 @@ def _first_and_last(cadence: Cadence) -> tuple[date, date | None] | None:
         return cadence[0], None
     count = cadence.known_count(cadence.end or cadence.known_until or cadence.start)
     return (cadence[0], cadence[count - 1]) if count else None
-
-
-def open_weekdays(cadence: Cadence) -> frozenset[int]:
-    """Return the weekdays (0 is Monday) that are ever sessions of the cadence's calendar from its start on."""
-    calendar = cadence.business_calendar
-    last = calendar.last if calendar.bounded else cadence.start + _A_WEEK
-    return frozenset(day.weekday() for day in calendar.sessions(cadence.start, last))
 
 
 def _closed_days(cadence: Cadence, first: date, last: date | None) -> list[str | datetime]:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import dagster as dg
 
-from flowctx.core.dates.cadence import Cadence, Daily, Hourly, Weekly, Yearly
+from flowctx.core.dates.cadence import Cadence, Hourly
 from flowctx.core.dates.calendar_end import calendar_end
 from flowctx.core.dates.due_rules import Delays
-from flowctx.core.dates.parsing import WEEKDAY_NAMES
 from flowctx.core.dates.zones import local_date
 from flowctx.core.errors import CalendarError, WorkflowError
 from flowctx.core.partitions.dagster_keys import static_values
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.dagster._compat import UnresolvedAssetJobDefinition
-from flowctx.dagster.partitions import check_scheme, open_weekdays, to_dagster_key
+from flowctx.dagster.cron import cron_schedules, whole_delay
+from flowctx.dagster.partitions import check_scheme, to_dagster_key
 from flowctx.dagster.tags import PARTITION_TAG, SCHEDULE_TAG
 
 #: Tag with the business date of a run.
@@ -253,7 +252,7 @@ def _why_nothing(cadence: Cadence, now: datetime) -> str:
         as_of, meant = cadence.containing(hour), f"the hour of {hour.isoformat()} is none of a session"
     else:
         today = local_date(now, cadence.zone)
-        last_day = today if cadence.due_at is not None else today - (_delay(cadence)[0] + 1) * _DAY
+        last_day = today if cadence.due_at is not None else today - (whole_delay(cadence)[0] + 1) * _DAY
         as_of = cadence.containing(last_day)
         meant = cadence.explain(last_day) if as_of is None else f"no window ends with {last_day}"
         if as_of is not None and cadence.due_at is None and cadence.window(as_of).end.date() != last_day + _DAY:
@@ -263,88 +262,3 @@ def _why_nothing(cadence: Cadence, now: datetime) -> str:
     due = cadence.due(as_of)
     late = due.timestamp() <= now.timestamp()
     return f"{as_of} was due at {due.isoformat()}" if late else f"{as_of} is not due until {due.isoformat()}"
-
-
-# -- cron -------------------------------------------------------------------------------------------------------
-
-
-def cron_schedules(cadences: Sequence[Cadence]) -> str | list[str]:
-    """Return the cron expressions whose ticks include every due time of some cadences of one zone."""
-    expressions = list(dict.fromkeys(text for cadence in cadences for text in cron_expressions(cadence)))
-    return expressions[0] if len(expressions) == 1 else expressions
-
-
-def cron_expressions(cadence: Cadence) -> list[str]:
-    """Return the cron expressions whose ticks include every due time of a cadence, in its time zone.
-
-    Example:
-        >>> from flowctx import Weekly
-        >>> cron_expressions(Weekly(start="2012-01-01", delay=timedelta(days=2, hours=6, minutes=30)))
-        ['30 6 * * 1']
-    """
-    return _own_times(cadence) if cadence.due_at is not None else _times_after_windows(cadence)
-
-
-def _times_after_windows(cadence: Cadence) -> list[str]:
-    days, time_of_day = _delay(cadence)
-    hours, minutes = divmod(time_of_day // _MINUTE, 60)
-    if isinstance(cadence, Hourly):
-        return [f"{minutes} * * * *"]
-    return [f"{minutes} {hours} {fields}" for fields in _days_of_cron(cadence, days)]
-
-
-def _own_times(cadence: Cadence) -> list[str]:
-    """Return the expressions of what is due on the as-of date itself: one time, or each at which some session ends."""
-    assert cadence.due_at is not None  # noqa: S101 - the caller asked
-    named_by_end = getattr(cadence, "as_of", "period_end") == "period_end"
-    if not cadence.due_at.after_close and (named_by_end or not cadence.business_calendar.bounded):
-        hours, minutes = divmod(cadence.due_at.offset // _MINUTE, 60)
-        days = _days_of_cron(cadence, -1) if named_by_end else ["* * *"]
-        return [f"{minutes} {hours} {fields}" for fields in days]
-    return list(_distinct_times(cadence))
-
-
-@lru_cache(maxsize=64)
-def _distinct_times(cadence: Cadence) -> tuple[str, ...]:
-    weekdays: dict[tuple[int, int], set[int]] = {}
-    for index in range(cadence.known_count(cadence.end or cadence.known_until or cadence.start)):
-        wall = cadence.due_wall_time(cadence[index])
-        weekdays.setdefault((wall.hour, wall.minute), set()).add(wall.isoweekday() % 7)
-    listed = [(time, "*" if len(days) == 7 else _listed(days)) for time, days in sorted(weekdays.items())]
-    return tuple(f"{minute} {hour} * * {days}" for (hour, minute), days in listed)
-
-
-def _delay(cadence: Cadence) -> tuple[int, timedelta]:
-    """Return the delay in days and the rest of it, rounded up to whole minutes."""
-    return divmod(-(-cadence.fixed_delay // _MINUTE) * _MINUTE, _DAY)
-
-
-def _days_of_cron(cadence: Cadence, later: int) -> list[str]:
-    """Return the last three fields of cron for the days ``later`` days after the windows end."""
-    if isinstance(cadence, Daily | Weekly):
-        # Windows end the day after a session, or where the next week starts: two days on if Sunday counts from 0.
-        ends = open_weekdays(cadence) if isinstance(cadence, Daily) else {WEEKDAY_NAMES.index(cadence.ends_on)}
-        weekdays = {(day + 2 + later) % 7 for day in ends}
-        return [f"* * {'*' if len(weekdays) == 7 else _listed(weekdays)}"]
-    return list(_days_of_month(cadence, later))
-
-
-def _days_of_month(cadence: Cadence, later: int) -> Iterator[str]:
-    """Yield days and months: a delay of weeks can lead to another day of the month in leap years and short months."""
-    starts: Iterable[int] = (1, 4, 7, 10) if cadence.kind == "quarterly" else range(1, 13)
-    if isinstance(cadence, Yearly):
-        starts = (cadence.first_month,)
-    days: dict[int, set[int]] = {}
-    for year in range(2000, 2028):  # every way in which leap years and month lengths follow each other
-        for month in starts:
-            day = date(year, month, 1) + later * _DAY
-            days.setdefault(day.month, set()).add(day.day)
-    months: dict[str, set[int]] = {}
-    for month, in_month in days.items():
-        months.setdefault(_listed(in_month), set()).add(month)
-    for listed, in_year in months.items():
-        yield f"{listed} {'*' if len(in_year) == 12 else _listed(in_year)} *"
-
-
-def _listed(numbers: Iterable[int]) -> str:
-    return ",".join(map(str, sorted(numbers)))
