@@ -92,15 +92,34 @@ def backfill(
     options = [f"{name}=" for name, asked in {**again, "extend": extend}.items() if asked and selection is None]
     if found is not None:
         refuse_without_selection(known, batch_id, options)
+    plan = backfill_again(workflow, selection, batch_id, params=params, until=until, extend=extend, ledger=found)
+    made: Callable[..., Launcher | BulkLauncher] = bulk_launcher_on if bulk else launcher_on
+    launcher = made(on, url, workers, plan.ledger, durability, location)
+    return plan.launch(launcher, **again, extend=extend, max_failures=max_failures, listener=listener)
+
+
+def backfill_again(
+    workflow: Workflow,
+    selection: Selection | str | None,
+    batch_id: str,
+    *,
+    params: Mapping[str, Any] | ParamsOf | None,
+    until: date | str | None,
+    extend: bool,
+    ledger: Ledger | None,
+) -> Backfill:
+    """Return a batch; what is ``None`` is as it has that already, if the ledger knows it.
+
+    Raises:
+        BatchError: The batch is of another workflow, cannot be, or had secrets among its parameters.
+    """
+    known = ledger.find_batch(batch_id) if ledger is not None and isinstance(batch_id, str) else None
     if known is not None:
         refuse_another_workflow(known, workflow.name)
         if selection is None:
             (selection,) = selections_again(known, [workflow], until, extend=extend)
         params = kept_params(known) if params is None else params
-    plan = Backfill(workflow, selection, batch_id, params=params, until=until, ledger=found)
-    made: Callable[..., Launcher | BulkLauncher] = bulk_launcher_on if bulk else launcher_on
-    launcher = made(on, url, workers, plan.ledger, durability, location)
-    return plan.launch(launcher, **again, extend=extend, max_failures=max_failures, listener=listener)
+    return Backfill(workflow, selection, batch_id, params=params, until=until, ledger=ledger)
 
 
 def kept_params(batch: BatchRecord) -> Mapping[str, Any]:

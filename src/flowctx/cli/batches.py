@@ -15,14 +15,13 @@ from flowctx.backfill.plan import Plan
 from flowctx.backfill.progress import LaunchProgress
 from flowctx.backfill.same_batch import refuse_without_selection
 from flowctx.backfill.superseding import warn_of_superseded
-from flowctx.cli.engines import check_engine, engine_options
+from flowctx.cli.engines import check_engine, engine_options, location_option
 from flowctx.cli.following import listener, show_tally
 from flowctx.cli.grids import print_plan
 from flowctx.cli.joining import joint_plan_of
 from flowctx.cli.options import (
-    CommandError,
+    batches_as_typed,
     json_option,
-    location_option,
     name_of,
     params_option,
     planned_option,
@@ -33,7 +32,7 @@ from flowctx.cli.output import echo
 from flowctx.cli.planning import plan_of, stale_plan_of
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import BatchError, WorkflowError
+from flowctx.core.errors import WorkflowError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_function, import_workflow
@@ -182,10 +181,8 @@ def _check_known(ledger: Ledger, batch_id: str, selection: str | None, options: 
     """Refuse to go on with a batch that is not there, after a slip or in another ledger, or that nobody planned."""
     if selection is not None:
         return
-    try:
+    with batches_as_typed():
         refuse_without_selection(ledger.find_batch(batch_id), batch_id, options, ledger=name_of(ledger))
-    except BatchError as exc:
-        raise CommandError(str(exc)) from exc
 
 
 def _say_none_is_stale(workflow: Workflow, batch_id: str, *, dry_run: bool, as_json: bool) -> None:

@@ -7,12 +7,15 @@ from typing import Any
 
 import click
 
-from flowctx.cli.options import refuse_location
 from flowctx.core.batches.launcher import ENGINES
 
 #: Adds ``--url``.
 url_option = click.option(
     "--url", metavar="URL", help="Where the engine is; else FLOWCTX_AIRFLOW_URL, FLOWCTX_DAGSTER_URL."
+)
+#: Adds ``--location``, to commands that start runs.
+location_option = click.option(
+    "--location", metavar="NAME", help="The code location of Dagster's, where several have the workflow."
 )
 
 
@@ -37,7 +40,8 @@ def check_engine(
     refuse_url(engine, url)
     if engine != "local" and durability is not None and not bulk:
         raise click.UsageError("--durability is for batches here; on an engine, each step is a task of its own")
-    refuse_location(engine, location)
+    if engine != "dagster" and location is not None:
+        raise click.UsageError("--location is a code location of Dagster's; leave it out, or add --on dagster")
 
 
 def refuse_url(engine: str | None, url: str | None) -> None:

@@ -11,11 +11,10 @@ from flowctx.backfill import Backfill, JointBackfill
 from flowctx.backfill.call import kept_params
 from flowctx.backfill.selected import selections_again
 from flowctx.backfill.selecting import downstream, selections_of
-from flowctx.cli.options import CommandError, read_params
+from flowctx.cli.options import CommandError, batches_as_typed, read_params
 from flowctx.cli.output import echo
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import BatchError
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of, import_workflow, workflows_beside
@@ -56,15 +55,13 @@ def joint_plan_of(
         chosen = _chosen(workflows, near, selection, until=until)
     own_params = _params_by_workflow([workflow for workflow, _ in chosen], params)
     plans = []
-    try:
+    with batches_as_typed():  # later on, it may be one that somebody else is launching
         for workflow, some in chosen:
             record = known.of(workflow.name) if known is not None else None
             values = own_params[workflow.name] or (kept_params(record) if record is not None else {})
             plans.append(Backfill(workflow, some, batch_id, params=values, ledger=ledger))
         plan = JointBackfill(plans)
         plan.reconcile(extend=extend)
-    except BatchError as exc:  # later on, it may be one that somebody else is launching
-        raise CommandError(str(exc)) from exc
     return plan
 
 
@@ -103,10 +100,8 @@ def _chosen_again(
     """
     everyone = [*workflows, *(near or ())]
     own = [workflow for workflow in everyone if workflow.name in known.workflows]
-    try:
+    with batches_as_typed():
         some = selections_again(known, own, until, extend=extend)
-    except BatchError as exc:
-        raise CommandError(str(exc)) from exc
     chosen = [(workflow, keys) for workflow, keys in zip(own, some, strict=True) if keys]
     if near is not None and chosen:
         others = [workflow for workflow in everyone if workflow not in own]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from flowctx.cli.standard_output import data_alone
 from flowctx.cli.typed_ledger import note_ledger
 from flowctx.core.dates.parsing import parse_date
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import CalendarError, ContextError, FlowctxError, LedgerError
+from flowctx.core.errors import BatchError, CalendarError, ContextError, FlowctxError, LedgerError, NotDue, UnknownBatch
 from flowctx.core.masking import mask_text
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
@@ -39,6 +40,17 @@ class CommandError(click.ClickException):
     """The command was wrong; the message says what to do instead."""
 
     exit_code = 2
+
+
+@contextmanager
+def batches_as_typed() -> Iterator[None]:
+    """Take what does not fit a batch for a wrong command: typed again, it is refused again."""
+    try:
+        yield
+    except (UnknownBatch, NotDue):
+        raise  # the one is told with the ledger, the other is right later
+    except BatchError as exc:
+        raise CommandError(str(exc)) from exc
 
 
 class _Text(click.types.StringParamType):
@@ -354,18 +366,6 @@ def partition_option(help_text: str) -> Callable[[_F], _F]:
 
 def _partition_or_values(ctx: click.Context, param: click.Parameter, text: str | None) -> PartitionKey | str | None:
     return text if text and "=" not in text else _partition(ctx, param, text)
-
-
-def location_option(command: _F) -> _F:
-    """Add ``--location``, to commands that start runs."""
-    text = "The code location of Dagster's, where several have the workflow."
-    return click.option("--location", metavar="NAME", help=text)(command)
-
-
-def refuse_location(engine: str, location: str | None) -> None:
-    """Refuse ``--location`` of an engine that has no code locations."""
-    if engine != "dagster" and location is not None:
-        raise click.UsageError("--location is a code location of Dagster's; leave it out, or add --on dagster")
 
 
 def workflow_option(command: _F) -> _F:

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from flowctx.backfill import Backfill
 from flowctx.backfill.belonging import outcomes_of
-from flowctx.backfill.call import kept_params
+from flowctx.backfill.call import backfill_again, kept_params
 from flowctx.backfill.joint import JointBackfill
 from flowctx.backfill.plan import ParamsOf
 from flowctx.backfill.same_batch import refuse_another_workflow
-from flowctx.backfill.selected import scheme_of, selections_again
-from flowctx.cli.options import CommandError
+from flowctx.backfill.selected import scheme_of
+from flowctx.cli.options import CommandError, batches_as_typed
 from flowctx.cli.output import echo
 from flowctx.cli.selections import selection_typed
 from flowctx.core.batches.partition_params import has_params_again
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import BatchError, NotDue
 from flowctx.core.partitions.due_selection import selected
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.printable import amount
@@ -53,20 +52,12 @@ def plan_of(
     Raises:
         CommandError: The batch cannot be.
     """
-    known = ledger.find_batch(batch_id)
-    try:
+    with batches_as_typed():  # later on, it may be one that somebody else is launching
         chosen = selection_typed(workflow, selection, until)
-        if known is not None:
-            refuse_another_workflow(known, workflow.name)
-            if selection is None:
-                (chosen,) = selections_again(known, [workflow], until, extend=extend)
-            params = params or kept_params(known)
-        plan = Backfill(workflow, chosen, batch_id, params=params, until=until, ledger=ledger)
+        plan = backfill_again(
+            workflow, chosen, batch_id, params=params or None, until=until, extend=extend, ledger=ledger
+        )
         plan.reconcile(extend=extend)
-    except NotDue:
-        raise  # it is right later
-    except BatchError as exc:  # later on, it may be one that somebody else is launching
-        raise CommandError(str(exc)) from exc
     return plan
 
 
@@ -101,7 +92,7 @@ def stale_plan_of(
     if callable(params):
         raise CommandError("--stale runs partitions with the parameters that they had; leave out --params-from")
     known, own = ledger.find_batch(batch_id), None
-    try:
+    with batches_as_typed():
         if known is not None:
             if (own := known.of(workflow.name)) is None:
                 refuse_another_workflow(known, workflow.name)
@@ -120,10 +111,6 @@ def stale_plan_of(
         for one, some in chain.items():
             done = {run.partition for run in ledger.batches.iter_standings(batch_id, one.name) if run.state.done}
             again[one].check(key for key in some if str(key) not in done)
-    except NotDue:
-        raise  # it is right later
-    except BatchError as exc:
-        raise CommandError(str(exc)) from exc
     return plan
 
 

@@ -13,11 +13,10 @@ from flowctx import local
 from flowctx.cli.blocks import Cell, Paragraph
 from flowctx.cli.completing import run_ids
 from flowctx.cli.continuing import beside_batch, hints_after, outside_of_batch, told_if_cut
-from flowctx.cli.engines import check_engine, url_option
+from flowctx.cli.engines import check_engine, location_option, url_option
 from flowctx.cli.options import (
     json_option,
     ledger_option,
-    location_option,
     params_option,
     partition_option,
     read_params,

@@ -21,14 +21,14 @@ from flowctx.backfill.superseding import superseded_text
 from flowctx.cli.completing import batch_ids
 from flowctx.cli.engines import engine_options, refuse_url
 from flowctx.cli.grids import print_grid
-from flowctx.cli.options import CommandError, json_option, there_option, workflows_option
+from flowctx.cli.options import batches_as_typed, json_option, there_option, workflows_option
 from flowctx.cli.output import clock_time, echo, masked_json, print_facts, print_json, print_table, spent, write_file
 from flowctx.core.batches.partition_params import has_params_again
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
 from flowctx.core.data.secrets import without_digests
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import BatchError, EngineError, NotDue, UnknownBatch, WorkflowError
+from flowctx.core.errors import BatchError, EngineError, WorkflowError
 from flowctx.core.printable import amount, share
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of, import_recorded, import_workflow
@@ -66,7 +66,7 @@ def status(
     flowctx status restate --on airflow --workflow flows:prices
     """  # noqa: D301 - \b is for click
     workflows = [import_workflow(target) for target in targets]
-    with _refused_as_typed():
+    with batches_as_typed():
         _ask_engine(ledger, batch_id, engine, url, workflows)
         found = BatchStatus.of(ledger, batch_id, *workflows, failures=max(most, MAX_FAILURES))
     if (
@@ -94,17 +94,6 @@ def _write_page(ledger: Ledger, status: BatchStatus, file: Path) -> None:
 
     latest = [replace(one, lineage=draw_lineage(lineage(ledger, one.run))) for one in latest_tables(ledger, status)]
     write_file(file, render_html(status, latest).encode())
-
-
-@contextmanager
-def _refused_as_typed() -> Iterator[None]:
-    """Take what does not fit the batch for a wrong command: typed again, it is refused again."""
-    try:
-        yield
-    except (UnknownBatch, NotDue):
-        raise  # the one is told with the ledger, the other is right later
-    except BatchError as exc:
-        raise CommandError(str(exc)) from exc
 
 
 def _ask_engine(
@@ -301,14 +290,14 @@ def cancel(batch_id: str, engine: str | None, url: str | None, targets: Sequence
     known = ledger.batches.get(batch_id)
     refuse_url(engine or known.engine, url)
     typed = [import_workflow(target) for target in targets]
-    with _refused_as_typed():
+    with batches_as_typed():
         for workflow in typed:
             batch_asked_of(known, workflow)
     batch = ledger.batches.cancel(batch_id)
     wait_for_launcher(ledger.batches, batch_id)
     refusals: list[tuple[str, EngineError]] = []
     if workflows := typed or _workflows_on_engine(batch, engine):
-        with _noted(refusals, str(engine or batch.engine)), _refused_as_typed():
+        with _noted(refusals, str(engine or batch.engine)), batches_as_typed():
             _ask_engine(ledger, batch_id, engine, url, workflows)
     stopped = sum(_stop(ledger, one, url, refusals) for one in batch.by_workflow())
     died = _end_silent(ledger, batch)
