@@ -278,7 +278,14 @@ def test_a_cancel_that_an_engine_refuses_says_what_is_done(shell, monkeypatch):
 
 def test_a_cancel_says_what_is_done_where_runs_cannot_be_stopped(shell):
     """The usual call, of a batch with runs under way on an engine that cannot be reached."""
-    batch = BatchRecord(batch_id="b", workflow="prices", selection="symbol=IBM", engine="dagster", created_at=NOW)
+    batch = BatchRecord(
+        batch_id="b",
+        workflow="prices",
+        selection="symbol=IBM",
+        engine="dagster",
+        import_path="cli_flows:prices",
+        created_at=NOW,
+    )
     run = PartitionRun(
         partition="symbol=IBM", state=PartitionState.RUNNING, run_id="r", engine="dagster", attempt=1, last_seen_at=NOW
     )
@@ -290,6 +297,7 @@ def test_a_cancel_says_what_is_done_where_runs_cannot_be_stopped(shell):
         "batch b is canceled; what runs of it on dagster may go on: say it again\nError: Dagster at http://127.0.0.1:1"
     )
     assert warning in printed
+    assert printed.count("Dagster at http://127.0.0.1:1") == 1
 
 
 class Refusing:

@@ -67,7 +67,8 @@ def status(
     """  # noqa: D301 - \b is for click
     workflows = [import_workflow(target) for target in targets]
     with batches_as_typed():
-        _ask_engine(ledger, batch_id, engine, url, workflows)
+        for why in _ask_engine(ledger, batch_id, engine, url, workflows):
+            echo(f"not asked anew: {why}", err=True)
         found = BatchStatus.of(ledger, batch_id, *workflows, failures=max(most, MAX_FAILURES))
     if (
         found.batch.canceled_at is not None
@@ -98,31 +99,18 @@ def _write_page(ledger: Ledger, status: BatchStatus, file: Path) -> None:
 
 def _ask_engine(
     ledger: Ledger, batch_id: str, engine: str | None, url: str | None, workflows: Sequence[Workflow]
-) -> None:
-    """Note what the engine knows of the batch: the one that is named, or else the one that it was launched on."""
+) -> list[str]:
+    """Note what the engine knows of the batch: the one that is named, or else the one that it was launched on.
+
+    Returns:
+        Why the latter could not be asked, if it could not.
+    """
     known = ledger.find_batch(batch_id) if engine is not None else ledger.batches.get(batch_id)
     refuse_url(engine or (known.engine if known is not None else None), url)
     if engine is None and known is not None:
-        if known.engine in (None, "local") or (known.import_path is None and not workflows):
-            return
-        by_name = {workflow.name: workflow for workflow in workflows}
-        planned = known.selection is not None or known.others
-        for one in known.by_workflow():
-            workflow = workflows[0] if workflows and not planned else by_name.get(one.workflow)
-            if workflow is None:
-                whose = f" of {one.workflow}" if known.others else ""
-                echo(
-                    f"{known.engine} was not asked anew{whose}: that needs the workflow (--workflow MODULE:NAME)",
-                    err=True,
-                )
-                continue
-            try:
-                _adopt(ledger, batch_asked_of(one, workflow), str(known.engine), url, workflow)
-            except EngineError as exc:
-                echo(f"not asked anew: {exc}", err=True)
-        return
+        return _ask_again(ledger, known, url, workflows)
     if engine in (None, "local"):
-        return
+        return []
     if not workflows:
         raise click.UsageError(f"with --on {engine} also say whose batch {batch_id} is: --workflow MODULE:NAME")
     for workflow in workflows:
@@ -137,6 +125,29 @@ def _ask_engine(
         if _adopt(ledger, batch, str(engine), url, workflow) and known is None:
             known = batch
             ledger.batches.put(batch)
+    return []
+
+
+def _ask_again(ledger: Ledger, known: BatchRecord, url: str | None, workflows: Sequence[Workflow]) -> list[str]:
+    """Note what the engine knows that a batch was launched on; returns why it could not be asked, if it could not."""
+    if known.engine in (None, "local") or (known.import_path is None and not workflows):
+        return []
+    refused: dict[str, None] = {}  # of several workflows mostly the same
+    by_name = {workflow.name: workflow for workflow in workflows}
+    planned = known.selection is not None or known.others
+    for one in known.by_workflow():
+        workflow = workflows[0] if workflows and not planned else by_name.get(one.workflow)
+        if workflow is None:
+            whose = f" of {one.workflow}" if known.others else ""
+            echo(
+                f"{known.engine} was not asked anew{whose}: that needs the workflow (--workflow MODULE:NAME)", err=True
+            )
+            continue
+        try:
+            _adopt(ledger, batch_asked_of(one, workflow), str(known.engine), url, workflow)
+        except EngineError as exc:
+            refused[str(exc)] = None
+    return list(refused)
 
 
 def _adopt(ledger: Ledger, batch: BatchRecord, engine: str, url: str | None, workflow: Workflow) -> int:
@@ -296,10 +307,14 @@ def cancel(batch_id: str, engine: str | None, url: str | None, targets: Sequence
     batch = ledger.batches.cancel(batch_id)
     wait_for_launcher(ledger.batches, batch_id)
     refusals: list[tuple[str, EngineError]] = []
+    unasked: list[str] = []
     if workflows := typed or _workflows_on_engine(batch, engine):
         with _noted(refusals, str(engine or batch.engine)), batches_as_typed():
-            _ask_engine(ledger, batch_id, engine, url, workflows)
+            unasked = _ask_engine(ledger, batch_id, engine, url, workflows)
     stopped = sum(_stop(ledger, one, url, refusals) for one in batch.by_workflow())
+    for why in unasked:
+        if why not in [str(exc) for _, exc in refusals]:
+            echo(f"not asked anew: {why}", err=True)
     died = _end_silent(ledger, batch)
     for name, counts in ledger.batches.runs_by_workflow(batch_id).items():
         if name not in batch.workflows and (running := counts.get("running")):
