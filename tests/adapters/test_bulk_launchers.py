@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from adapters.engine_servers import Airflow, Dagster, serving
+from adapters.test_dagster_launcher import GONE, UNREACHABLE, answer_first
 from backfill.flows import flow
 from flowctx import Backfill, EngineError
-from flowctx.backfill import LaunchProgress
+from flowctx.backfill import LaunchProgress, http
 from flowctx.backfill.airflow import AirflowLauncher
 from flowctx.backfill.airflow_bulk import AirflowBulkLauncher
 from flowctx.backfill.dagster import DagsterLauncher
@@ -140,6 +141,38 @@ def test_a_slice_whose_run_dies_is_started_again(
     assert ("4 slices did not get through" in caplog.text) is (status != "SUCCESS")
 
 
+@pytest.mark.parametrize("answer", [GONE, UNREACHABLE])
+def test_a_slice_waits_for_code_that_is_away(dagster: Dagster, ledger: Ledger, answer: Any) -> None:
+    """A code location that is deployed anew: each slice is started once, when it is back."""
+    answer_first(dagster, answer)
+    on_dagster(dagster, ledger)
+    assert len(dagster.runs) == 4
+
+
+def test_code_that_stays_away_starts_no_slice(
+    dagster: Dagster, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends the launch, and the same command goes on."""
+    monkeypatch.setattr(http, "_PATIENCE_SECONDS", 0.0)
+    dagster.instead = [("launchRun(", {"data": {"launchRun": GONE}})]
+    with pytest.raises(
+        EngineError, match="does not start a slice of batch 'b': Could not find Pipeline .*code location"
+    ):
+        on_dagster(dagster, ledger)
+    dagster.instead = []
+    on_dagster(dagster, ledger)
+    assert len(dagster.runs) == 4
+
+
+def test_each_launch_starts_dying_slices_as_often(dagster: Dagster, ledger: Ledger) -> None:
+    """One launcher may launch several batches."""
+    dagster.status = "FAILURE"
+    launcher = DagsterBulkLauncher(DagsterLauncher(dagster.url), 2)
+    for batch_id in ("one", "two"):
+        Backfill(flow, SOME, batch_id, ledger=ledger).launch(launcher)
+    assert len(dagster.runs) == 2 * 3 * 4
+
+
 def test_a_slice_that_got_through_is_not_started_again(dagster: Dagster, ledger: Ledger) -> None:
     """Its run fails if partitions of it have, and its tag says that there is no more to run."""
     dagster.status = "FAILURE"
@@ -166,8 +199,9 @@ def test_a_slice_that_somebody_re_executes_is_followed(dagster: Dagster) -> None
     again = dagster.runs["again"] = {**first, "runId": "again"}
     first["status"] = "CANCELED"
     assert not bulk.is_over()
+    assert "1 slice did not get through" in str(bulk.failure())
     again["status"] = "SUCCESS"
-    assert bulk.is_over()
+    assert (bulk.is_over(), bulk.failure()) == (True, None)
 
 
 def test_more_lanes_than_a_page_of_runs(dagster: Dagster, ledger: Ledger) -> None:

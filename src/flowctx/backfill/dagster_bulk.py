@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from flowctx.backfill.dagster import launcher_from_env as native_from_env
 from flowctx.backfill.dagster_retries import tags_of
 from flowctx.backfill.dagster_starting import STARTED, Place, Starting, why_not_started
 from flowctx.backfill.graphql import tagged
+from flowctx.backfill.polling import PAGE
 from flowctx.core.batches.bulk import BULK, GOT_THROUGH_TAG, RUN_SLICE, BulkRequest, Slice, bulk_name
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.errors import EngineError
@@ -53,7 +54,8 @@ class DagsterBulkLauncher(BulkLauncher):
         #: The slices of runs under way; those of an earlier launch are not known.
         self._active: dict[str, tuple[int, Slice] | None] = {}
         self._attempts: Counter[int] = Counter()
-        self._failed = 0
+        #: The marks of runs whose slices did not get through.
+        self._failed = set[str]()
 
     def check(self, workflow: Workflow) -> None:
         """See whether the bulk job is there, and whether somebody takes runs from the queue.
@@ -84,7 +86,7 @@ class DagsterBulkLauncher(BulkLauncher):
         """
         self._request, self._waiting, self._active = request, list(enumerate(slices)), {}
         self._batch_id = request.batch_id
-        self._failed = 0  # what slices before these have not got through is in these
+        self._failed, self._attempts = set(), Counter()  # what slices before these have left is in these
         self._fill()
 
     def obstacle(self) -> str | None:
@@ -97,17 +99,18 @@ class DagsterBulkLauncher(BulkLauncher):
             wanted = {"runIds": list(self._active)}
             found = {run["runId"]: run for run in self._dagster._runs(wanted, len(self._active))}
             for run_id in [one for one in self._active if found.get(one, {}).get("status") not in LIVE]:
-                self._take_end(self._active.pop(run_id), found.get(run_id, {}))
+                self._take_end(run_id, self._active.pop(run_id), found.get(run_id, {}))
         self._fill()
         if self._active or self._waiting:
             return False
         return self._follow() is None  # somebody may have re-executed one of them
 
     def failure(self) -> str | None:
-        """Return how many slices did not get through."""
-        if not self._failed:
-            return None
-        return f"{amount(self._failed, 'slice')} did not get through; see the runs of job {self._job.job} in Dagster"
+        """Return how many slices did not get through, nor where somebody has re-executed them."""
+        marked = (self._dagster._runs(tagged(RUN_TAG, mark), PAGE) for mark in self._failed)
+        failed = sum(not any(map(_got_through, runs)) for runs in marked)
+        where = f"see the runs of job {self._job.job} in Dagster"
+        return f"{amount(failed, 'slice')} did not get through; {where}" if failed else None
 
     def detach(self) -> None:
         """Start no more slices, and leave those under way to Dagster."""
@@ -118,14 +121,13 @@ class DagsterBulkLauncher(BulkLauncher):
         assert self._place is not None  # noqa: S101 - check() saw to it
         return self._place
 
-    def _take_end(self, part: tuple[int, Slice] | None, run: dict[str, Any]) -> None:
-        status = run.get("status")
-        if status == "SUCCESS" or GOT_THROUGH_TAG in tags_of(run):
+    def _take_end(self, run_id: str, part: tuple[int, Slice] | None, run: dict[str, Any]) -> None:
+        if _got_through(run):
             return
-        if part is not None and status == "FAILURE" and self._attempts[part[0]] < _ATTEMPTS:
+        if part is not None and run.get("status") == "FAILURE" and self._attempts[part[0]] < _ATTEMPTS:
             self._waiting.append(part)
         else:
-            self._failed += 1
+            self._failed.add(tags_of(run).get(RUN_TAG, run_id))
 
     def _fill(self) -> None:
         while self._waiting and len(self._active) < self.lanes:
@@ -154,3 +156,8 @@ class DagsterBulkLauncher(BulkLauncher):
         if answer["__typename"] == STARTED:
             return str(answer["run"]["runId"])
         raise EngineError(f"Dagster does not start a slice of batch {request.batch_id!r}: {why_not_started(answer)}")
+
+
+def _got_through(run: Mapping[str, Any]) -> bool:
+    """Return whether nothing is left of a slice: its run fails where partitions of it have."""
+    return run.get("status") == "SUCCESS" or GOT_THROUGH_TAG in tags_of(run)
