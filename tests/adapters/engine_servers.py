@@ -228,10 +228,10 @@ class Dagster(Server):
         """Answer a query as Dagster's schema has it, from the methods below, which have the names of its fields."""
         for text, found in self.instead:
             if text in body["query"]:
-                return 200, found
+                return _status_of(found), found
         answer = graphql_answer(body["query"], body["variables"], self)
         self.faults += [error["message"] for error in answer.get("errors", ())]
-        return 200, answer
+        return _status_of(answer), answer
 
     def repositoriesOrError(self, info: Any) -> Any:
         """Return one repository with one job for each code location."""
@@ -253,7 +253,7 @@ class Dagster(Server):
 
     def launchRunReexecution(self, info: Any, reexecutionParams: Any) -> Any:
         """Refuse: the run is not there any more."""
-        return {"__typename": "PythonError", "message": "no parent"}
+        return {"__typename": "PythonError", "className": "DagsterRunNotFoundError", "message": "no parent"}
 
     def terminateRuns(self, info: Any, runIds: Any, terminatePolicy: Any) -> Any:
         """Do nothing: all runs have ended."""
@@ -295,6 +295,12 @@ class Dagster(Server):
         self.runs[retry] = {**_dagster_run(retry, own, status), "config": run["config"], "location": run["location"]}
         run["tags"].append({"key": "dagster/auto_retry_run_id", "value": retry})
         return before
+
+
+def _status_of(answer: Any) -> int:
+    """Return the status that Dagster's web server has for an answer: 500 for what it could not do."""
+    found = [field for field in (answer["data"] or {}).values() if field and field.get("__typename") == "PythonError"]
+    return HTTPStatus.INTERNAL_SERVER_ERROR if found else HTTPStatus.OK
 
 
 def _dagster_run(run_id: str, tags: list[dict[str, str]], status: str) -> dict[str, Any]:

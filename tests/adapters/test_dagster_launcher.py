@@ -113,6 +113,8 @@ UNREACHABLE = {"__typename": "PythonError", "className": "DagsterUserCodeUnreach
 FORBIDDEN = {"__typename": "UnauthorizedError", "message": "you may not start runs"}
 _ERROR = {"__typename": "RuntimeMismatchConfigError", "message": "no such parameter"}
 INVALID = {"__typename": "RunConfigValidationInvalid", "errors": [_ERROR]}
+MOVED = {"__typename": "PythonError", "className": "DagsterExecutionStepNotFoundError", "message": "no such step"}
+TROUBLE = {"__typename": "PythonError", "className": "OperationalError", "message": "database is locked"}
 
 
 def answer_first(dagster: Dagster, answer: Any) -> None:
@@ -125,14 +127,14 @@ def answer_first(dagster: Dagster, answer: Any) -> None:
     dagster.launchRun = launched  # type: ignore[method-assign]
 
 
-@pytest.mark.parametrize("answer", [GONE, UNREACHABLE])
-def test_code_that_is_away_for_a_moment_is_waited_for(dagster: Dagster, ledger: Ledger, answer: Any) -> None:
-    """A code location that is deployed anew fails no partition."""
+@pytest.mark.parametrize("answer", [GONE, UNREACHABLE, TROUBLE])
+def test_what_is_away_for_a_moment_is_waited_for(dagster: Dagster, ledger: Ledger, answer: Any) -> None:
+    """A code location that is deployed anew fails no partition, nor does a database that is busy."""
     answer_first(dagster, answer)
     assert fill(dagster, ledger).ended == {PartitionState.OK: 3}
 
 
-@pytest.mark.parametrize("answer", [GONE, UNREACHABLE, FORBIDDEN])
+@pytest.mark.parametrize("answer", [GONE, UNREACHABLE, TROUBLE, FORBIDDEN])
 def test_what_concerns_all_runs_ends_the_launch(
     dagster: Dagster, ledger: Ledger, answer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,11 +148,12 @@ def test_what_concerns_all_runs_ends_the_launch(
     assert fill(dagster, ledger).ended == {PartitionState.OK: 3}
 
 
-def test_what_concerns_one_run_is_its_failure(dagster: Dagster, ledger: Ledger) -> None:
+@pytest.mark.parametrize(("answer", "why"), [(INVALID, "no such parameter"), (MOVED, "no such step")])
+def test_what_concerns_one_run_is_its_failure(dagster: Dagster, ledger: Ledger, answer: Any, why: str) -> None:
     """Dagster says why it does not start it, and starts the others."""
-    answer_first(dagster, INVALID)
+    answer_first(dagster, answer)
     assert fill(dagster, ledger).ended == {PartitionState.FAILED: 1, PartitionState.OK: 2}
-    assert [run.error for run in ledger.batches.iter_outcomes("b") if run.error] == ["Dagster: no such parameter"]
+    assert [run.error for run in ledger.batches.iter_outcomes("b") if run.error] == [f"Dagster: {why}"]
 
 
 def test_a_launch_that_waits_for_code_can_be_canceled(dagster: Dagster, ledger: Ledger) -> None:
@@ -182,13 +185,14 @@ def test_a_start_that_took_too_long_is_tried_once_more(monkeypatch: pytest.Monke
     assert [starting.once(start, lambda: None) for _ in range(2)] == [None, *answers]
 
 
-def test_what_failed_in_a_job_that_is_gone_is_run_anew(dagster: Dagster, ledger: Ledger) -> None:
-    """It cannot be re-executed there: its retry is a new run in the job that there is, at once."""
+@pytest.mark.parametrize("answer", [GONE, MOVED, TROUBLE])
+def test_what_failed_and_cannot_be_re_executed_is_run_anew(dagster: Dagster, ledger: Ledger, answer: Any) -> None:
+    """Its job is gone, say, or a step of it has another name: its retry is a new run as the job is now, at once."""
     asked: list[str] = []
 
     def gone(info: Any, reexecutionParams: Any) -> Any:
         asked.append(reexecutionParams["parentRunId"])
-        return GONE
+        return answer
 
     dagster.status = "FAILURE"
     assert fill(dagster, ledger).failed == 3
@@ -281,8 +285,11 @@ def test_why_it_failed_is_found_late_in_the_events(dagster: Dagster, ledger: Led
         {"data": None, "errors": [{"message": "no such table"}]},
     ],
 )
-def test_an_error_is_not_the_answer_that_there_is_nothing(dagster: Dagster, ledger: Ledger, found: Any) -> None:
+def test_an_error_is_not_the_answer_that_there_is_nothing(
+    dagster: Dagster, ledger: Ledger, found: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When Dagster cannot say which runs there are, the launch ends with its words, and starts nothing twice."""
+    monkeypatch.setattr(http, "_PATIENCE_SECONDS", 0.0)
     dagster.instead = [("runsOrError", found)]
     with pytest.raises(EngineError, match=r"^Dagster at [^ ]* answers (200: )?no such table$"):
         fill(dagster, ledger)

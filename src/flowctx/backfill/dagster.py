@@ -24,7 +24,7 @@ from flowctx.backfill.dagster_runs import (
     retried_by,
     time_of,
 )
-from flowctx.backfill.dagster_starting import STARTED, Place, Starting, Target, concerns_all, is_away, why_not_started
+from flowctx.backfill.dagster_starting import FORBIDDEN, STARTED, Place, Starting, Target, concerns_all, why_not_started
 from flowctx.backfill.http import JsonClient
 from flowctx.backfill.polling import MAX_ACTIVE, PAGE, POLL_SECONDS, PollingLauncher, UnderWay
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
@@ -191,8 +191,8 @@ class DagsterLauncher(PollingLauncher):
             return None
         if answer["__typename"] == STARTED:
             return self._launched(job, answer["run"]["runId"], before.attempt + 1 if before else 1)
-        if before is not None and (is_away(answer) or not self._runs({"runIds": [before.run_id]}, 1)):
-            return self._begin(batch, going_on(job, before), None)  # it was deleted since, or its job was
+        if before is not None and answer["__typename"] != FORBIDDEN:  # that or its job is gone, or has changed since
+            return self._begin(batch, going_on(job, before), None)
         if concerns_all(answer):
             raise self._error(why_not_started(answer))
         return self._refused(job, why_not_started(answer))

@@ -15,7 +15,8 @@ from flowctx.core.workflow.definition import Workflow
 STARTED: Final = "LaunchRunSuccess"
 #: How errors begin to be called of a code location that is not loaded or cannot be reached, as while it is deployed.
 _AWAY: Final = ("PipelineNotFoundError", "DagsterCodeLocation", "DagsterUserCodeUnreachable")
-_FORBIDDEN: Final = "UnauthorizedError"
+#: What an answer is called where the user may start nothing.
+FORBIDDEN: Final = "UnauthorizedError"
 
 
 class Place(NamedTuple):
@@ -56,8 +57,8 @@ class Starting:
         Args:
             start: Asks for it, once.
             find: Looks for the run where an answer was lost.
-            again: Whether it is a re-execution: code that is away is not waited for, since it may be gone for good
-                while other code has the job.
+            again: Whether it is a re-execution: what is wrong is not waited for, since the run may be gone for good
+                while its job can be run anew.
 
         Raises:
             EngineUnavailable: It cannot be reached for too long, and there is no such run.
@@ -71,7 +72,7 @@ class Starting:
                     return None
                 raise
             answer = {"__typename": STARTED, "run": found}
-        if not is_away(answer):
+        if not (is_away(answer) or is_trouble(answer)):
             self._patience = None
         elif not again and self._may_wait():
             return None
@@ -91,9 +92,14 @@ def is_away(answer: Mapping[str, Any]) -> bool:
     return str(answer.get("className") or answer["__typename"]).startswith(_AWAY)
 
 
+def is_trouble(answer: Mapping[str, Any]) -> bool:
+    """Return whether something around Dagster went wrong, such as its database, and not what it was asked for."""
+    return answer["__typename"] == "PythonError" and not (answer.get("className") or "Dagster").startswith("Dagster")
+
+
 def concerns_all(answer: Mapping[str, Any]) -> bool:
     """Return whether Dagster would start no other run either."""
-    return is_away(answer) or answer["__typename"] == _FORBIDDEN
+    return is_away(answer) or is_trouble(answer) or answer["__typename"] == FORBIDDEN
 
 
 def why_not_started(answer: Mapping[str, Any]) -> str:

@@ -92,6 +92,7 @@ class JsonClient:
         """Make a call and return what was answered, whatever the status; 401 only after the headers were renewed.
 
         A server that ever answered, an error of its own included, is given a minute, if the call may be repeated.
+        An error that GraphQL tells is returned after that.
 
         Raises:
             EngineUnavailable: It cannot be reached, or for too long there are only errors of its own or what is no
@@ -112,6 +113,10 @@ class JsonClient:
                     continue
                 self._was_there |= isinstance(answer.data, Mapping)
                 if _is_its_own(answer):
+                    return answer
+                if _is_told_in_graphql(answer):
+                    if repeat and patience.wait():
+                        continue
                     return answer
                 why = f"{answer.status}: {answer.detail[:200]}"
             if not (self._was_there and repeat and patience.wait()):
@@ -149,12 +154,13 @@ _TOO_MANY = http.HTTPStatus.TOO_MANY_REQUESTS
 
 def _is_its_own(answer: Answer) -> bool:
     """Whether it is the server's answer to the call, and not one of something before it, or of its bad moments."""
-    if not isinstance(answer.data, Mapping):
-        return False
-    # GraphQL answers 500 to what it could not do, and says why.
-    return "errors" in answer.data or (
-        answer.status < http.HTTPStatus.INTERNAL_SERVER_ERROR and answer.status != _TOO_MANY
-    )
+    in_order = answer.status < http.HTTPStatus.INTERNAL_SERVER_ERROR and answer.status != _TOO_MANY
+    return in_order and isinstance(answer.data, Mapping)
+
+
+def _is_told_in_graphql(answer: Answer) -> bool:
+    """Whether it says in GraphQL what went wrong, for which the status is 500; the next time it may not."""
+    return isinstance(answer.data, Mapping) and "data" in answer.data
 
 
 def _decoded(data: bytes) -> Any:
