@@ -113,11 +113,14 @@ def test_a_run_is_shown(failed):
 def test_a_step_that_may_have_begun_is_not_called_not_run(shell, ended, words):
     """A step is recorded when it ends: of a run that is at work, or was killed, nobody knows that it never began."""
     ledger = SqlLedger(os.environ["FLOWCTX_LEDGER_URL"])
-    run = ledger.begin(RunRecord(workflow="prices", context=make_context(run_id="r1"), steps=("fetch", "publish")))
+    steps = ("fetch", "publish", "load")
+    run = RunRecord(workflow="prices", context=make_context(run_id="r1"), steps=steps, selected=steps[:2])
+    run = ledger.begin(run)
     if ended is not None:
         ledger.finish(run, ended, error="its process was killed")
     ledger.close()
     printed = shell("show", "r1")
+    assert "load     not_run" in printed  # the run was not to do it
     assert f"publish  {'not_run' if words is None else 'not_ended'}" in printed
     assert "not_ended: nothing is recorded" in printed if words else "not_ended" not in printed
     assert (words or "") in printed

@@ -256,24 +256,24 @@ def _step_rows(run: RunRecord, records: list[StepRecord]) -> list[tuple[object, 
         (r.step, r.status, r.attempts, clock_time(r.started_at), spent(timedelta(seconds=r.seconds)), r.error)
         for r in records
     ]
-    rest = "not_ended" if _may_have_begun(run, records) else "not_run"
-    return rows + [(name, rest, None, None, None, None) for name in _unrecorded(run, records)]
-
-
-def _unrecorded(run: RunRecord, records: list[StepRecord]) -> list[str]:
+    not_ended = _not_ended(run, records)
     recorded = {record.step for record in records}
-    return [name for name in run.steps if name not in recorded]
+    rest = [(name, "not_ended" if name in not_ended else "not_run") for name in run.steps if name not in recorded]
+    return rows + [(*one, None, None, None, None) for one in rest]
 
 
-def _may_have_begun(run: RunRecord, records: list[StepRecord]) -> bool:
-    """Whether steps without a record may have begun: the run is under way, or ended though no step of it failed."""
+def _not_ended(run: RunRecord, records: list[StepRecord]) -> set[str]:
+    """Return the steps of a run that may have begun and have no record; where a step failed, no other has."""
     if run.status is RunStatus.FAILED:
-        return all(record.status is not StepStatus.FAILED for record in records)
-    return run.status in (RunStatus.RUNNING, RunStatus.CANCELED)
+        may_have_begun = all(record.status is not StepStatus.FAILED for record in records)
+    else:
+        may_have_begun = run.status in (RunStatus.RUNNING, RunStatus.CANCELED)
+    of_run = set(run.selected or run.steps) if may_have_begun else set()
+    return of_run - {record.step for record in records}
 
 
 def _print_not_ended(run: RunRecord, records: list[StepRecord], *, alive: bool) -> None:
     """Print what is known of steps of which nothing is recorded, since a step is recorded when it ends."""
-    if _unrecorded(run, records) and _may_have_begun(run, records):
+    if _not_ended(run, records):
         other = "it is at work" if alive else "it was stopped at work"
         echo(f"\nnot_ended: nothing is recorded of the step yet; {other}, or has not begun")
