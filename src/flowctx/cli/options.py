@@ -249,38 +249,6 @@ def complete_name(ctx: click.Context, param: click.Parameter, begun: str) -> lis
     return [name for name in named_workflows() if name.startswith(begun)]
 
 
-def targets_argument(command: _F) -> _F:
-    """Add the argument that says which workflows: one or more places, or names in ``[tool.flowctx]``."""
-    return click.argument(
-        "targets", metavar="WORKFLOW...", nargs=-1, required=True, callback=_places, shell_complete=complete_name
-    )(command)
-
-
-def target_argument(command: _F) -> _F:
-    """Add the argument that says which workflow: its place, or its name in ``[tool.flowctx]``."""
-    return click.argument("target", metavar="WORKFLOW", callback=_place, shell_complete=complete_name)(command)
-
-
-def ledger_option(command: _F) -> _F:
-    """Add ``--ledger``, which the command gets as an open ledger."""
-    return _ledger_option(_open)(command)
-
-
-def there_option(command: _F) -> _F:
-    """Add ``--ledger`` for a command that makes none: one that is not there is refused."""
-    return _ledger_option(_open_there)(command)
-
-
-def planned_option(command: _F) -> _F:
-    """Add ``--ledger`` for a command that makes none when it is given ``--dry-run``."""
-    return _ledger_option(_open_unless_planned)(command)
-
-
-def looked_at_option(command: _F) -> _F:
-    """Add ``--ledger`` for a command that says how the ledger stands; one that cannot be opened is why it cannot."""
-    return _ledger_option(_open_or_say)(command)
-
-
 def _ledger_option(
     opening: Callable[[click.Context, click.Parameter, str | None], Ledger | str | FlowctxError | None],
 ) -> Callable[[_F], _F]:
@@ -297,15 +265,10 @@ def _ledger_option(
     )
 
 
-def json_option(command: _F) -> _F:
-    """Add ``--json``: nothing else is on standard output then."""
-
-    def alone(ctx: click.Context, param: click.Parameter, as_json: bool) -> bool:
-        if as_json and not ctx.resilient_parsing:
-            data_alone()
-        return as_json
-
-    return click.option("--json", "as_json", is_flag=True, callback=alone, help="Print JSON.")(command)
+def _alone(ctx: click.Context, param: click.Parameter, as_json: bool) -> bool:
+    if as_json and not ctx.resilient_parsing:
+        data_alone()
+    return as_json
 
 
 def read_step_config(workflow: Workflow, texts: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -329,30 +292,6 @@ def read_step_config(workflow: Workflow, texts: Mapping[str, str]) -> dict[str, 
     return found
 
 
-def step_config_option(command: _F) -> _F:
-    """Add ``--step-config``, which the command gets as a dict of texts; see :func:`read_step_config`."""
-    return click.option(
-        "--step-config",
-        metavar="STEP.NAME=VALUE",
-        multiple=True,
-        callback=_params,
-        help="Configuration of a step, on top of its own; may be repeated.",
-    )(command)
-
-
-def params_option(command: _F) -> _F:
-    """Add ``--param``, which the command gets as a dict of texts; see :func:`read_params`."""
-    return click.option(
-        "-p",
-        "--param",
-        "params",
-        metavar="NAME=VALUE",
-        multiple=True,
-        callback=_params,
-        help="A parameter, as JSON or text; may be repeated.",
-    )(command)
-
-
 def partition_option(help_text: str) -> Callable[[_F], _F]:
     """Add ``--partition``, which the command gets as a partition key of no scheme in particular.
 
@@ -368,26 +307,56 @@ def _partition_or_values(ctx: click.Context, param: click.Parameter, text: str |
     return text if text and "=" not in text else _partition(ctx, param, text)
 
 
-def workflow_option(command: _F) -> _F:
-    """Add ``--workflow`` for a run whose workflow is to be found elsewhere than where it was."""
-    return click.option(
-        "--workflow",
-        "target",
-        metavar="MODULE:NAME",
-        callback=lambda ctx, param, text: None if text is None else _place(ctx, param, text),
-        shell_complete=complete_name,
-        help="Where the workflow is, if not where it was.",
-    )(command)
-
-
-def workflows_option(command: _F) -> _F:
-    """Add ``--workflow``, which may be repeated, for a batch whose workflows are to be known."""
-    return click.option(
-        "--workflow",
-        "targets",
-        metavar="MODULE:NAME",
-        multiple=True,
-        callback=_places,
-        shell_complete=complete_name,
-        help="Where the workflow is, which knows what is missing; may be repeated.",
-    )(command)
+#: Adds the argument that says which workflow: its place, or its name in ``[tool.flowctx]``.
+target_argument = click.argument("target", metavar="WORKFLOW", callback=_place, shell_complete=complete_name)
+#: Adds the same argument for one or more workflows.
+targets_argument = click.argument(
+    "targets", metavar="WORKFLOW...", nargs=-1, required=True, callback=_places, shell_complete=complete_name
+)
+#: Adds ``--ledger``, which the command gets as an open ledger.
+ledger_option = _ledger_option(_open)
+#: Adds ``--ledger`` for a command that makes none: one that is not there is refused.
+there_option = _ledger_option(_open_there)
+#: Adds ``--ledger`` for a command that makes none when it is given ``--dry-run``.
+planned_option = _ledger_option(_open_unless_planned)
+#: Adds ``--ledger`` for a command that says how the ledger stands; one that cannot be opened is why it cannot.
+looked_at_option = _ledger_option(_open_or_say)
+#: Adds ``--json``: nothing else is on standard output then.
+json_option = click.option("--json", "as_json", is_flag=True, callback=_alone, help="Print JSON.")
+#: Adds ``--step-config``, which the command gets as a dict of texts; see :func:`read_step_config`.
+step_config_option = click.option(
+    "--step-config",
+    metavar="STEP.NAME=VALUE",
+    multiple=True,
+    callback=_params,
+    help="Configuration of a step, on top of its own; may be repeated.",
+)
+#: Adds ``--param``, which the command gets as a dict of texts; see :func:`read_params`.
+params_option = click.option(
+    "-p",
+    "--param",
+    "params",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=_params,
+    help="A parameter, as JSON or text; may be repeated.",
+)
+#: Adds ``--workflow`` for a run whose workflow is to be found elsewhere than where it was.
+workflow_option = click.option(
+    "--workflow",
+    "target",
+    metavar="MODULE:NAME",
+    callback=lambda ctx, param, text: None if text is None else _place(ctx, param, text),
+    shell_complete=complete_name,
+    help="Where the workflow is, if not where it was.",
+)
+#: Adds ``--workflow``, which may be repeated, for a batch whose workflows are to be known.
+workflows_option = click.option(
+    "--workflow",
+    "targets",
+    metavar="MODULE:NAME",
+    multiple=True,
+    callback=_places,
+    shell_complete=complete_name,
+    help="Where the workflow is, which knows what is missing; may be repeated.",
+)

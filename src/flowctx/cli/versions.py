@@ -42,9 +42,8 @@ from flowctx.versions.waiting import WaitingDifferences
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def workflow_argument(command: _F) -> _F:
-    """Add the argument that says which workflow: its place, or its name in ``[tool.flowctx]``."""
-    return click.argument("target", metavar="WORKFLOW", shell_complete=complete_name)(command)
+#: Adds the argument that says which workflow; a name alone may also be that of a workflow that has runs.
+workflow_argument = click.argument("target", metavar="WORKFLOW", shell_complete=complete_name)
 
 
 def workflow_of(target: str, ledger: Ledger) -> Workflow:
