@@ -69,7 +69,7 @@ def workflow_bulk_dag(workflow: Workflow, *, outlets: Sequence[Asset] = (), **da
     }
     with DAG(**arguments) as dag:
         label = f"{{{{ ti.task.part['select'][:{_LABEL}] }}}}"
-        plan = Slices(task_id=PLAN, retries=0)
+        plan = Slices(task_id=PLAN, workflow=workflow, retries=0)
         # Airflow's defaults win over those of an operator's own when it is mapped.
         tries = {"retries": _RETRIES, "retry_delay": _RETRY_DELAY, **_defaults_of(dag_kwargs, "retries", "retry_delay")}
         slices = RunSlice.partial(
@@ -101,10 +101,18 @@ def _bulk_of(context: Context) -> Mapping[str, Any]:
     return bulk
 
 
-class Slices(BaseOperator):
-    """Hands on the slices that the launch of a batch has made."""
+class _AboutSlices(BaseOperator):
+    """A task of the DAG that runs none of its slices."""
 
     ui_color = "#f4f4f4"
+
+    def __init__(self, *, workflow: Workflow, **kwargs: Any) -> None:
+        self.workflow = workflow
+        super().__init__(**kwargs)
+
+
+class Slices(_AboutSlices):
+    """Hands on the slices that the launch of a batch has made."""
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Return them."""
@@ -152,14 +160,8 @@ class RunSlice(BaseOperator):
             self._process.kill()
 
 
-class TellOfFailed(BaseOperator):
+class TellOfFailed(_AboutSlices):
     """Tells assets of what slices have captured that failed for good: a task that fails tells of nothing."""
-
-    ui_color = "#f4f4f4"
-
-    def __init__(self, *, workflow: Workflow, **kwargs: Any) -> None:
-        self.workflow = workflow
-        super().__init__(**kwargs)
 
     def execute(self, context: Context) -> int:
         """Return of how many partitions it tells."""
@@ -181,14 +183,8 @@ class TellOfFailed(BaseOperator):
         return len(captured)
 
 
-class BatchResult(BaseOperator):
+class BatchResult(_AboutSlices):
     """Fails the run if partitions of its slices have not ended well, or assets are not told of some."""
-
-    ui_color = "#f4f4f4"
-
-    def __init__(self, *, workflow: Workflow, **kwargs: Any) -> None:
-        self.workflow = workflow
-        super().__init__(**kwargs)
 
     def execute(self, context: Context) -> dict[str, int]:
         """Return how many partitions of the batch stand how.
