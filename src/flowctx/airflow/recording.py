@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from airflow.sdk import Connection
 
@@ -22,7 +22,7 @@ from flowctx.airflow._compat import (
     run_type_of,
 )
 from flowctx.airflow.made_elsewhere import counted_envelope, instances_elsewhere
-from flowctx.airflow.ordering import await_runs
+from flowctx.airflow.ordering import Reader, await_runs
 from flowctx.airflow.outputs import (
     TRIGGER_RULES,
     instance_key,
@@ -35,7 +35,6 @@ from flowctx.airflow.outputs import (
     xcom_storage_path,
 )
 from flowctx.airflow.own_steps import is_own, made_with, run_name_of, workflow_of
-from flowctx.airflow.planned_runs import DagRuns
 from flowctx.airflow.task_states import TASK_IDS, failed_when_over, is_outdated
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.continuation import EngineRerun
@@ -62,7 +61,7 @@ from flowctx.ledger import ledger_from_env, shared_ledger, strict_from_env
 logger = logging.getLogger("flowctx")
 
 
-class StepTask(Protocol):
+class StepTask(Reader, Protocol):
     """What a task that runs a step says of itself."""
 
     step: Step
@@ -70,14 +69,8 @@ class StepTask(Protocol):
     config: Any
     map_values: Any
 
-    def context_of(self, context: Mapping[str, Any]) -> WorkflowContext:
-        """Return the run's context, as this task sees it before the outputs of other steps."""
-
     def run_name(self, dag_id: str) -> str:
         """Return what the run that it is recorded under is called."""
-
-    def wait_for(self, runs: list[DagRuns]) -> NoReturn:
-        """Let go of the worker until some runs have ended; the task begins anew then."""
 
 
 def step_attempt(operator: StepTask, context: Any) -> StepAttempt:
