@@ -240,9 +240,8 @@ def open_session(*, scoped: bool = True) -> Any:
 def runs_without_partition(dag_id: str) -> list[Any]:
     """Return ids and logical dates of a DAG's automated runs that have no partition key, the latest first."""
     from airflow.models.dagrun import DagRun
-    from airflow.utils.session import create_session
 
-    with create_session(scoped=False) as session:  # Airflow may be in the middle of its own
+    with open_session(scoped=False) as session:  # Airflow may be in the middle of its own
         runs = session.query(DagRun.run_id, DagRun.logical_date).order_by(DagRun.logical_date.desc())
         runs = runs.filter(DagRun.dag_id == dag_id, DagRun.run_type.in_(("scheduled", "backfill")))
         return list(runs.filter(DagRun.partition_key.is_(None), DagRun.logical_date.is_not(None)).limit(1000))
@@ -273,9 +272,8 @@ def _forget(dag_id: str) -> None:
     """Let another DAG of the same id take the place of one from a moment ago, which Airflow keeps for half a minute."""
     from airflow.models.serialized_dag import SerializedDagModel
     from airflow.sdk.execution_time.supervisor import in_process_api_server
-    from airflow.utils.session import create_session
 
-    with create_session(scoped=False) as session:
+    with open_session(scoped=False) as session:
         stored = session.query(SerializedDagModel).filter_by(dag_id=dag_id)
         stored.update({"last_updated": datetime.fromtimestamp(0, UTC)})
     _CLIENT[:] = None, None
