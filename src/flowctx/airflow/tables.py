@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from flowctx.airflow.outputs import from_payload
 from flowctx.airflow.recording import store_of_runs
@@ -14,6 +14,8 @@ from flowctx.core.data.previews import handles_of
 from flowctx.core.data.tables import Table
 from flowctx.core.errors import ContextError
 from flowctx.core.execution import envelope
+
+_Handle = TypeVar("_Handle", Table, File)
 
 
 def load_output(handed_on: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -65,19 +67,15 @@ def load_table(handed_on: Mapping[str, Any], name: str | None = None) -> Table:
 
             report(fetch_step())
     """
-    handle = _handle(handed_on, name, Table)
-    assert isinstance(handle, Table)  # noqa: S101  # it was looked for by its type
-    return handle
+    return _handle(handed_on, name, Table)
 
 
 def load_file(handed_on: Mapping[str, Any], name: str | None = None) -> File:
     """Return a file of a step's output, in a task that is no step; see :func:`load_table`."""
-    handle = _handle(handed_on, name, File)
-    assert isinstance(handle, File)  # noqa: S101  # it was looked for by its type
-    return handle
+    return _handle(handed_on, name, File)
 
 
-def _handle(handed_on: Mapping[str, Any], name: str | None, kind: type[Table] | type[File]) -> Table | File:
+def _handle(handed_on: Mapping[str, Any], name: str | None, kind: type[_Handle]) -> _Handle:
     store = store_of_runs()
     if isinstance(handed_on, Mapping) and set(handed_on) in ({"$table"}, {"$file"}):
         output: Any = from_json(dict(handed_on))
