@@ -15,9 +15,9 @@ from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_context import beside_steps
 from flowctx.dagster.engine_contexts import run_facts
+from flowctx.dagster.partitions import RunContext
 from flowctx.ledger import ledger_from_env, strict_from_env
 
-RunContext: TypeAlias = dg.AssetExecutionContext | dg.OpExecutionContext | dg.AssetCheckExecutionContext
 AnyContext: TypeAlias = (
     RunContext | dg.HookContext | dg.ScheduleEvaluationContext | dg.SensorEvaluationContext | dg.RunStatusSensorContext
 )

@@ -7,11 +7,11 @@ these are the same text, and for a week, month or quarter they are not: the week
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Final, TypeAlias
 
 import dagster as dg
 
@@ -38,24 +38,8 @@ from flowctx.dagster.cron import cron_of_windows, open_weekdays
 _SCHEMES: Final[dict[int, tuple[dg.PartitionsDefinition[str], PartitionScheme]]] = {}
 
 
-class PartitionedContext(Protocol):
-    """What :func:`partition_keys` needs of an op's or asset's context."""
-
-    @property
-    def has_partition_key(self) -> bool:
-        """Whether the run is about one partition."""
-
-    @property
-    def has_partition_key_range(self) -> bool:
-        """Whether the run is about a range of partitions."""
-
-    @property
-    def partition_key_range(self) -> dg.PartitionKeyRange:
-        """The ends of a range."""
-
-    @property
-    def partition_keys(self) -> Sequence[str]:
-        """The keys of either; raises for a run that is about none."""
+#: What an op, an asset or an asset check is given in a run.
+RunContext: TypeAlias = dg.AssetExecutionContext | dg.OpExecutionContext | dg.AssetCheckExecutionContext
 
 
 # -- definitions ------------------------------------------------------------------------------------------------
@@ -221,7 +205,7 @@ def to_dagster_key(key: object, scheme: PartitionScheme) -> str:
     return dg.MultiPartitionKey(values) if len(values) > 1 else next(iter(values.values()))
 
 
-def from_dagster_key(source: str | PartitionedContext, scheme: PartitionScheme) -> PartitionKey:
+def from_dagster_key(source: str | RunContext, scheme: PartitionScheme) -> PartitionKey:
     """Return the scheme's key for Dagster's: of a text, or of the context of an op or asset.
 
     Args:
@@ -250,7 +234,7 @@ def from_dagster_key(source: str | PartitionedContext, scheme: PartitionScheme) 
     )
 
 
-def partition_keys(context: PartitionedContext, scheme: PartitionScheme) -> list[PartitionKey]:
+def partition_keys(context: RunContext, scheme: PartitionScheme) -> list[PartitionKey]:
     """Return the scheme's keys of a run: one, those of a range, or none for a run without a partition.
 
     Args:
