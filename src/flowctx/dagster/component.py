@@ -104,23 +104,8 @@ class WorkflowComponent(dg.Component, dg.Model, dg.Resolvable):
                 "not set? leave it out, or set the variable"
             )
         package = context.defs_relative_module_name(context.path) if self.workflow.startswith(".") else None
-        args: dict[str, Any] = {
-            name: value
-            for name in (
-                "base_path",
-                "ledger_url",
-                "group_name",
-                "owners",
-                "tags",
-                "kinds",
-                "deps",
-                "checks",
-                "catch_up",
-                "key_prefix",
-                "io_manager_key",
-            )
-            if (value := getattr(self, name)) is not None
-        }
+        own = WorkflowComponent.model_fields.keys() - {"workflow", "backfill", "bulk"}
+        args: dict[str, Any] = {name: getattr(self, name) for name in self.model_fields_set & own}
         if self.deps:
             args["deps"] = {step: [*map(dg.AssetKey.from_user_string, keys)] for step, keys in self.deps.items()}
         if self.backfill is not None:
