@@ -113,13 +113,6 @@ class OutputStore:
                 f"materialize it first, in the UI or with: {launch}"
             ) from exc
 
-    def find(self, asset_path: Sequence[str], key: str | None, capture_id: str) -> StoredOutput:
-        """Return a capture, or the newest one if there is none of that id."""
-        try:
-            return self.read(asset_path, key, capture_id)
-        except ArtifactError:
-            return self.read(asset_path, key)
-
     def captures(self, asset_path: Sequence[str], key: str | None) -> list[str]:
         """Return the ids of all captures of a partition, sorted."""
         return sorted(self.read_file(asset_path, path).capture_id for path in self.files(asset_path, key))
