@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, TypeAlias
 
@@ -114,20 +115,16 @@ def _description(cadence: Cadence) -> str:
     return f"Requests each key when it is due: {cadence!r}.{'' if end is None else f' Note: {end}.'}"
 
 
+@dataclass(frozen=True)
 class _Ticks:
-    """What each tick of a schedule requests."""
+    """What each tick of a schedule requests; its fields are the arguments of :func:`workflow_schedule`."""
 
-    def __init__(
-        self,
-        scheme: PartitionScheme,
-        cadence: Cadence,
-        name: str,
-        catch_up: int,
-        run_config: dict[str, Any],
-        tags: dict[str, str],
-    ) -> None:
-        self.scheme, self.cadence, self.name = scheme, cadence, name
-        self.catch_up, self.run_config, self.tags = catch_up, run_config, tags
+    scheme: PartitionScheme
+    cadence: Cadence
+    name: str
+    catch_up: int
+    run_config: Mapping[str, Any]
+    tags: Mapping[str, str]
 
     def evaluate(self, context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         """Request what is due at the tick, or say why nothing is.
