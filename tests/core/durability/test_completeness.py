@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowctx import StepStatus, Workflow
+from flowctx.core.durability import completeness
 from flowctx.core.durability.completeness import (
     end_status,
     leads_on,
@@ -97,6 +98,27 @@ def test_other_runs_of_the_capture_have_done_steps_too(flow):
     run = RunRecord(workflow="flow", context=own.ctx)
     assert [record.step for record in steps_of_other_runs(ledger, run, ["a", "b"])] == ["a"]
     assert steps_of_other_runs(ledger, run, ["b"]) == []
+
+
+def test_of_many_other_runs_the_latest_is_found_some_at_a_time(monkeypatch):
+    """Their outputs are not in memory all at once, and that of the one that counts is there in the end."""
+    asked = []
+
+    class Asked(MemoryLedger):
+        def recorded_steps(self, run_keys, **how):
+            asked.append(len(run_keys))
+            return super().recorded_steps(run_keys, **how)
+
+    monkeypatch.setattr(completeness, "_AT_A_TIME", 2)
+    ledger, began = Asked(), [5, 2, 9, 4, 1]
+    for number in began:
+        part = ledger.begin(replace(a_run(f"r{number}", batch_id="b"), selected=("a",)))
+        ledger.record(part, [a_step("a", output={"n": number}, started_at=NOON + number * MINUTE)])
+        ledger.finish(part, RunStatus.PARTIAL)
+    run = ledger.begin(replace(a_run("own", batch_id="b"), selected=("b",)))
+    for found in (steps_of_capture(ledger, run, ORDER, own=["b"]).others, steps_of_other_runs(ledger, run, ["a"])):
+        assert [record.output["n"] for record in found] == [9]
+    assert (max(asked), sum(asked)) == (2, len(began) * 2 + 1)
 
 
 CHAIN = {"a": (), "b": ("a",), "c": ("b",), "d": ()}

@@ -9,7 +9,7 @@ records of one run hold together: where it has a step and one that it follows, t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -22,6 +22,8 @@ from flowctx.core.workflow.result import StepStatus
 
 #: So many runs of one capture are looked at, the latest: a part may fail every minute for a week before it is well.
 _MOST_RUNS: Final = 10_000
+#: Of so many runs at a time the records are in memory, with outputs of up to 48 KiB each.
+_AT_A_TIME: Final = 100
 
 
 def end_status(order: Order, selected: Collection[str], statuses: Mapping[str, StepStatus]) -> RunStatus:
@@ -164,7 +166,7 @@ def steps_of_capture(ledger: RunLedger, run: RunRecord, order: Order, own: Colle
         order: All steps of the workflow in order, and which of them each one follows.
         own: The steps that the run has recorded itself.
     """
-    runs = _recorded(ledger, [run, *_other_runs(ledger, run)])
+    runs = [one.without_outputs() for one in _recorded(ledger, [run, *_other_runs(ledger, run)])]
     found = _latest(record for one in runs[1:] for record in one.records.values() if record.step not in own)
     latest = {**_by_name(found), **runs[0].records}
     outdated: dict[str, str] = {}
@@ -173,9 +175,12 @@ def steps_of_capture(ledger: RunLedger, run: RunRecord, order: Order, own: Colle
         newer = (name for name in before if name in outdated or not _made_after(runs, latest[step], latest[name]))
         if (name := next(newer, None)) is not None:
             outdated[step] = name
+    if not outdated.keys().isdisjoint(own):
+        # A run's records hold together: beside one that does not count, there is no place for what it is not made of.
+        return CaptureSteps(outdated=outdated)
     counted = [latest[step] for step in order if step in latest and step not in own and step not in outdated]
-    # The records of a run hold together: beside one that does not count, there is no place for what it is not made of.
-    return CaptureSteps(others=tuple(counted) if outdated.keys().isdisjoint(own) else (), outdated=outdated)
+    others = tuple(record for one in counted for record in _with_output(ledger, runs, one))
+    return CaptureSteps(others=others, outdated=outdated)
 
 
 @dataclass(frozen=True)
@@ -184,6 +189,10 @@ class _Recorded:
 
     run: RunRecord
     records: Mapping[str, StepRecord]
+
+    def without_outputs(self) -> _Recorded:
+        """Return it with what is to be compared of its steps."""
+        return _Recorded(self.run, {name: _compared(record) for name, record in self.records.items()})
 
     def has(self, record: StepRecord) -> bool:
         """Whether it has done just that, or has taken it over."""
@@ -196,11 +205,29 @@ class _Recorded:
         return to_do and record.run_attempt == self.run.attempt and self.has(record)
 
 
-def _recorded(ledger: RunLedger, runs: Sequence[RunRecord]) -> list[_Recorded]:
-    """Return runs with their complete steps, by as few queries as for one."""
-    found = ledger.recorded_steps([run.key.digest for run in runs])
-    complete = ((run, [one for one in found.get(run.key.digest, ()) if one.complete]) for run in runs)
-    return [_Recorded(run, _by_name(records)) for run, records in complete]
+def _recorded(ledger: RunLedger, runs: Sequence[RunRecord]) -> Iterator[_Recorded]:
+    """Yield runs with their complete steps, many by one query."""
+    for start in range(0, len(runs), _AT_A_TIME):
+        some = runs[start : start + _AT_A_TIME]
+        found = ledger.recorded_steps([run.key.digest for run in some])
+        for run in some:
+            yield _Recorded(run, _by_name(one for one in found.get(run.key.digest, ()) if one.complete))
+
+
+def _compared(record: StepRecord) -> StepRecord:
+    return StepRecord(
+        step=record.step,
+        status=record.status,
+        started_at=record.started_at,
+        seconds=record.seconds,
+        run_attempt=record.run_attempt,
+    )
+
+
+def _with_output(ledger: RunLedger, runs: Iterable[_Recorded], record: StepRecord) -> list[StepRecord]:
+    """Return a record with its output; none if its run has made the step again by now."""
+    run = next(one.run for one in runs if one.has(record))
+    return [one for one in ledger.steps(run.key, [record.step]) if _is_same(one, record)]
 
 
 def _made_after(runs: Collection[_Recorded], record: StepRecord, before: StepRecord) -> bool:
@@ -234,8 +261,10 @@ def _is_same(one: StepRecord, other: StepRecord) -> bool:
 
 def steps_of_other_runs(ledger: RunLedger, run: RunRecord, missing: Collection[str]) -> list[StepRecord]:
     """Return the latest records of steps that other runs of the same capture have completed."""
-    found = (record for other in _recorded(ledger, _other_runs(ledger, run)) for record in other.records.values())
-    return _latest(record for record in found if record.step in missing)
+    found: list[StepRecord] = []
+    for other in _recorded(ledger, _other_runs(ledger, run)):
+        found = _latest([*found, *(record for record in other.records.values() if record.step in missing)])
+    return found
 
 
 def _other_runs(ledger: RunLedger, run: RunRecord) -> list[RunRecord]:
