@@ -29,7 +29,7 @@ from flowctx.cli.options import (
     targets_argument,
 )
 from flowctx.cli.output import echo
-from flowctx.cli.planning import plan_of, stale_plan_of
+from flowctx.cli.planning import TypedBatch, plan_of, stale_plan_of
 from flowctx.core.batches.launcher import Launcher
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import WorkflowError
@@ -116,13 +116,14 @@ def backfill(
     """  # noqa: D301 - \b is for click
     if params and params_from:
         raise click.UsageError("--param and --params-from exclude each other; the function can return all of them")
-    again = {
-        "--retry-failed": retry_failed,
-        "--retry-skipped": retry_skipped,
-        "--from-step": from_step is not None,
-        "--extend": extend,
+    how: dict[str, Any] = {
+        "retry_failed": retry_failed,
+        "retry_skipped": retry_skipped,
+        "from_step": from_step,
+        "extend": extend,
     }
-    _check_known(ledger, batch_id, selection, [option for option, typed in again.items() if typed and not stale])
+    options = [f"--{name.replace('_', '-')}" for name, value in how.items() if value not in (None, False)]
+    _check_known(ledger, batch_id, selection, [] if stale else options)
     engine = engine or "local"
     check_engine(engine, url=url, location=location, durability=durability, bulk=bulk)
     workflows = [import_workflow(target) for target in targets]
@@ -138,40 +139,27 @@ def backfill(
             _prepare(launcher, workflows, batch_id)
     plan: Backfill | JointBackfill
     made = {} if several else _function(params_from) if params_from else read_params(workflow, params)
+    typed = TypedBatch(batch_id=batch_id, selection=selection, until=until, extend=extend, ledger=ledger)
     if several:
-        plan = joint_plan_of(
-            targets, batch_id, selection, params, until=until, hanging=downstream, extend=extend, ledger=ledger
-        )
+        plan = joint_plan_of(targets, typed, params, hanging=downstream)
     elif stale:
-        found = stale_plan_of(workflow, batch_id, selection, made, until=until, extend=extend, ledger=ledger)
+        found = stale_plan_of(workflow, typed, made)
         if found is None:
             _say_none_is_stale(workflow, batch_id, dry_run=dry_run, as_json=as_json)
             return
         plan = found
     else:
-        plan = plan_of(workflow, batch_id, selection, made, until=until, extend=extend, ledger=ledger)
+        plan = plan_of(workflow, typed, made)
     if dry_run:
         if launcher is not None:
             _check(launcher, plan)
-        how = {"retry_failed": retry_failed, "retry_skipped": retry_skipped, "extend": extend}
         warn_of_superseded(ledger, plan.reconcile(extend=extend))
-        print_plan(plan.plan(**how, from_step=from_step), batch_id, as_json)
+        print_plan(plan.plan(**how), batch_id, as_json)
         return
-    launcher = launcher or (
-        bulk_launcher_on(engine, url, workers, ledger, durability, location)
-        if bulk
-        else launcher_on(engine, url, workers, ledger, durability, location)
-    )
+    launch_on: Callable[..., Launcher | BulkLauncher] = bulk_launcher_on if bulk else launcher_on
+    launcher = launcher or launch_on(engine, url, workers, ledger, durability, location)
     shown = listener()
-    progress = plan.launch(
-        launcher,
-        retry_failed=retry_failed,
-        retry_skipped=retry_skipped,
-        from_step=from_step,
-        extend=extend,
-        max_failures=max_failures,
-        listener=shown,
-    )
+    progress = plan.launch(launcher, **how, max_failures=max_failures, listener=shown)
     show_tally(progress, batch_id, as_json, from_step, shown.refused)
     if not progress.complete:
         raise click.exceptions.Exit(1)

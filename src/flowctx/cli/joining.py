@@ -13,8 +13,8 @@ from flowctx.backfill.selected import selections_again
 from flowctx.backfill.selecting import downstream, selections_of
 from flowctx.cli.options import CommandError, batches_as_typed, read_params
 from flowctx.cli.output import echo
+from flowctx.cli.planning import TypedBatch
 from flowctx.core.batches.records import BatchRecord
-from flowctx.core.durability.ledger import Ledger
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of, import_workflow, workflows_beside
@@ -22,46 +22,34 @@ from flowctx.core.workflow.named_workflows import named_workflows
 
 
 def joint_plan_of(
-    targets: Sequence[str],
-    batch_id: str,
-    selection: str | None,
-    params: Mapping[str, str],
-    *,
-    until: str | None,
-    hanging: bool,
-    extend: bool,
-    ledger: Ledger,
+    targets: Sequence[str], typed: TypedBatch, params: Mapping[str, str], *, hanging: bool
 ) -> JointBackfill:
     """Return a batch of several workflows; what is not typed again is as the batch has it.
 
     Args:
         targets: Where the workflows are, as they were typed.
-        batch_id: The batch.
-        selection: Which partitions; ``None``: those of the batch, or all of a new one.
+        typed: What else was typed of the batch.
         params: Parameters as texts: each is that of the workflows that declare it.
-        until: The last as-of date, of what hangs on the selection too.
-        hanging: Whether what hangs on the selection is to run with it.
-        extend: Whether this is added to the batch.
-        ledger: Where batches are remembered.
+        hanging: Whether what hangs on the selection is to run with it, up to the same date.
 
     Raises:
         CommandError: The batch cannot be.
     """
-    workflows, known = [import_workflow(target) for target in targets], ledger.find_batch(batch_id)
+    workflows, known = [import_workflow(target) for target in targets], typed.known
     near = _workflows_near(workflows, targets) if hanging else None
-    if known is not None and known.selection is not None and selection is None:
-        chosen = _chosen_again(workflows, near, known, until=until, extend=extend)
+    if known is not None and known.selection is not None and typed.selection is None:
+        chosen = _chosen_again(workflows, near, known, until=typed.until, extend=typed.extend)
     else:
-        chosen = _chosen(workflows, near, selection, until=until)
+        chosen = _chosen(workflows, near, typed.selection, until=typed.until)
     own_params = _params_by_workflow([workflow for workflow, _ in chosen], params)
     plans = []
     with batches_as_typed():  # later on, it may be one that somebody else is launching
         for workflow, some in chosen:
             record = known.of(workflow.name) if known is not None else None
             values = own_params[workflow.name] or (kept_params(record) if record is not None else {})
-            plans.append(Backfill(workflow, some, batch_id, params=values, ledger=ledger))
+            plans.append(Backfill(workflow, some, typed.batch_id, params=values, ledger=typed.ledger))
         plan = JointBackfill(plans)
-        plan.reconcile(extend=extend)
+        plan.reconcile(extend=typed.extend)
     return plan
 
 

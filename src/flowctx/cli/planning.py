@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from flowctx.backfill import Backfill
@@ -28,48 +28,48 @@ if TYPE_CHECKING:
     from flowctx.versions.staleness import StalePartition
 
 
-def plan_of(
-    workflow: Workflow,
-    batch_id: str,
-    selection: str | None,
-    params: Mapping[str, Any] | ParamsOf,
-    *,
-    until: str | None,
-    extend: bool,
-    ledger: Ledger,
-) -> Backfill:
+@dataclass(frozen=True, kw_only=True)
+class TypedBatch:
+    """A batch as it was typed."""
+
+    #: Its id.
+    batch_id: str
+    #: Which partitions; ``None``: those of the batch, or all of a new one.
+    selection: str | None
+    #: The last as-of date.
+    until: str | None
+    #: Whether this is added to the batch.
+    extend: bool
+    #: Where batches are remembered.
+    ledger: Ledger
+
+    @property
+    def known(self) -> BatchRecord | None:
+        """What the ledger has of it, if it is there."""
+        return self.ledger.find_batch(self.batch_id)
+
+
+def plan_of(workflow: Workflow, typed: TypedBatch, params: Mapping[str, Any] | ParamsOf) -> Backfill:
     """Return a batch; what is not typed again is as the batch has it.
 
     Args:
         workflow: The workflow.
-        batch_id: The batch.
-        selection: Which partitions; ``None``: those of the batch, or all of a new one.
+        typed: What was typed.
         params: Parameters, or what makes them; if there are none, those of the batch.
-        until: The last as-of date.
-        extend: Whether this is added to the batch.
-        ledger: Where batches are remembered.
 
     Raises:
         CommandError: The batch cannot be.
     """
+    how: dict[str, Any] = {"until": typed.until, "extend": typed.extend, "ledger": typed.ledger}
     with batches_as_typed():  # later on, it may be one that somebody else is launching
-        chosen = selection_typed(workflow, selection, until)
-        plan = backfill_again(
-            workflow, chosen, batch_id, params=params or None, until=until, extend=extend, ledger=ledger
-        )
-        plan.reconcile(extend=extend)
+        chosen = selection_typed(workflow, typed.selection, typed.until)
+        plan = backfill_again(workflow, chosen, typed.batch_id, params=params or None, **how)
+        plan.reconcile(extend=typed.extend)
     return plan
 
 
 def stale_plan_of(
-    workflow: Workflow,
-    batch_id: str,
-    selection: str | None,
-    params: Mapping[str, Any] | ParamsOf,
-    *,
-    until: str | None,
-    extend: bool,
-    ledger: Ledger,
+    workflow: Workflow, typed: TypedBatch, params: Mapping[str, Any] | ParamsOf
 ) -> Backfill | JointBackfill | None:
     """Return a batch of the stale partitions, with the parameters that they had; ``None`` if there are none.
 
@@ -77,12 +77,9 @@ def stale_plan_of(
 
     Args:
         workflow: The workflow.
-        batch_id: The batch; one that is there goes on with the partitions that it has.
-        selection: Only stale ones of these; of a batch that is there, all of its own, but where this is added to it.
+        typed: What was typed: only stale partitions of the selection, or all of those that a batch that is there has,
+            which goes on with them; with ``--extend`` what is stale now is added, with these parameters.
         params: Parameters that win over those that the partitions had; if there are none, those of the batch.
-        until: The last as-of date.
-        extend: Whether what is stale now is added to a batch that is there, with these parameters.
-        ledger: Where batches are remembered.
 
     Raises:
         CommandError: The batch cannot be.
@@ -91,7 +88,7 @@ def stale_plan_of(
 
     if callable(params):
         raise CommandError("--stale runs partitions with the parameters that they had; leave out --params-from")
-    known, own = ledger.find_batch(batch_id), None
+    batch_id, ledger, known, own = typed.batch_id, typed.ledger, typed.known, None
     with batches_as_typed():
         if known is not None:
             if (own := known.of(workflow.name)) is None:
@@ -99,15 +96,14 @@ def stale_plan_of(
             if not has_params_again(known.params_from):
                 raise CommandError(f"batch {batch_id!r} was not made by --stale; take another id for what is stale")
             _refuse_source(workflow, known)
-        typed = selection_typed(workflow, selection, until)
-        chain = _chain_of(workflow, known, typed, until, extend=extend, ledger=ledger)
+        chain = _chain_of(workflow, known, typed)
         if not chain:
             return None
         asked = params or (kept_params(own) if own is not None else {})
         again = {one: ParamsAgain(one, ledger, asked if one is workflow else {}) for one in chain}
         plans = [Backfill(one, some, batch_id, params=again[one], ledger=ledger) for one, some in chain.items()]
         plan = plans[0] if len(plans) == 1 else JointBackfill(plans, first=workflow)
-        plan.reconcile(extend=extend)
+        plan.reconcile(extend=typed.extend)
         for one, some in chain.items():
             done = {run.partition for run in ledger.batches.iter_standings(batch_id, one.name) if run.state.done}
             again[one].check(key for key in some if str(key) not in done)
@@ -136,19 +132,13 @@ def _refuse_source(workflow: Workflow, known: BatchRecord) -> None:
         )
 
 
-def _chain_of(
-    workflow: Workflow,
-    known: BatchRecord | None,
-    selection: Selection | str | None,
-    until: str | None,
-    *,
-    extend: bool,
-    ledger: Ledger,
-) -> dict[Workflow, Selection]:
+def _chain_of(workflow: Workflow, known: BatchRecord | None, typed: TypedBatch) -> dict[Workflow, Selection]:
     """Return the partitions of a batch of what is stale: those that it has if it is there, and those to be added."""
     from flowctx.versions.mending import stale_chain, workflows_read
     from flowctx.versions.staleness import stale
 
+    ledger, until, extend = typed.ledger, typed.until, typed.extend
+    selection = selection_typed(workflow, typed.selection, until)
     found = stale(workflow, selection, until=until, ledger=ledger)
     chain = stale_chain(workflow, found, ledger) if found and (extend or known is None) else {}
     if known is not None:
