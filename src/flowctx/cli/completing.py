@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
 
 import click
 
@@ -29,11 +30,7 @@ def _remembered(ctx: click.Context, begun: str, ids: Callable[[Ledger], Iterable
     url = ctx.params.get("ledger") or os.environ.get("FLOWCTX_LEDGER_URL") or default_ledger_url()
     if not isinstance(url, str):
         return []
-    try:
-        ledger = open_ledger(url, make=False)
-        try:
-            return sorted({found for found in ids(ledger) if found.startswith(begun)})
-        finally:
-            ledger.close()
-    except FlowctxError:  # a message would end up in the middle of what is being typed
-        return []
+    # A message would end up in the middle of what is being typed.
+    with suppress(FlowctxError), closing(open_ledger(url, make=False)) as ledger:
+        return sorted({found for found in ids(ledger) if found.startswith(begun)})
+    return []
