@@ -111,15 +111,12 @@ class StartReady(BaseOperator):
     Args:
         target: The DAG whose runs are started.
         schedule: Which partitions are ready.
-        poll_seconds: How often the ledger is asked.
         **kwargs: As for any operator.
     """
 
-    def __init__(
-        self, *, target: str, schedule: InputsSchedule, poll_seconds: float = POLL_SECONDS, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, target: str, schedule: InputsSchedule, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.target, self.schedule, self.poll_seconds = target, schedule, poll_seconds
+        self.target, self.schedule = target, schedule
 
     def execute(self, context: Context) -> None:
         """Wait.
@@ -138,7 +135,7 @@ class StartReady(BaseOperator):
             readiness=schedule.readiness.to_dict(),
             since=schedule.since.isoformat(),
             on_restatement=schedule.on_restatement,
-            poll_seconds=self.poll_seconds,
+            poll_seconds=POLL_SECONDS,
             until=schedule.until.isoformat() if schedule.until else None,
         )
         self.defer(trigger=trigger, method_name="start")
