@@ -5,16 +5,18 @@ from __future__ import annotations
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import pytest
 
-from flowctx.examples.demo import begin_alone
+from flowctx.examples.demo import leave_all_places
+
+PLACES = ("AIRFLOW_HOME", "FLOWCTX_LEDGER_URL", "FLOWCTX_ARTIFACTS_URL", "DAGSTER_HOME")
 
 
-def test_the_airflow_of_the_user_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may be a deployment's, which ``run_dag`` refuses."""
-    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+def test_no_place_of_the_user_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An Airflow may be a deployment's, which ``run_dag`` refuses; in a ledger, its captures would be current."""
+    for name in PLACES:
+        monkeypatch.setenv(name, "theirs")
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, spawn, begin_alone, (str(tmp_path / "log"),)) as pool:
-        assert pool.submit(os.getenv, "AIRFLOW_HOME").result() is None
+    with ProcessPoolExecutor(1, spawn, leave_all_places) as pool:
+        assert set(pool.map(os.getenv, PLACES)) == {None}

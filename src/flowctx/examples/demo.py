@@ -24,6 +24,7 @@ from flowctx.examples.prices import prices
 from flowctx.examples.rollups import market, month, risk
 from flowctx.ledger import open_ledger
 from flowctx.parity.processes import without_airflow
+from flowctx.parity.running import leave_places
 
 PARTITION = PartitionKey(date="2012-10-26", symbol="IBM")
 MONTH, MONTH_NAME, BATCH = "date=2012-05", "May 2012", "demo-2012-05"
@@ -56,10 +57,15 @@ ENGINES: dict[str, Callable[[PartitionKey, str], RunResult]] = {
 }
 
 
-def begin_alone(log: str) -> None:
-    """Send what this process prints to a file, as engines log as they like, and leave out an Airflow of the user's."""
+def leave_all_places() -> None:
+    """Let nothing in this process, and in those that it begins, lead to an Airflow or another place of the user's."""
+    leave_places()
     for name in set(os.environ) - set(without_airflow(os.environ)):
         del os.environ[name]
+
+
+def print_to(log: str) -> None:
+    """Send what this process prints to a file, as engines log as they like."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -71,7 +77,7 @@ def on_all_engines(console: Console) -> dict[str, RunResult] | None:
     results: dict[str, RunResult] = {}
     with tempfile.TemporaryDirectory() as folder, console.status(f"Running {PARTITION} on {', '.join(ENGINES)} ..."):
         logs = {name: str(Path(folder, name)) for name in ENGINES}
-        pools = {name: ProcessPoolExecutor(1, spawn, begin_alone, (log,)) for name, log in logs.items()}
+        pools = {name: ProcessPoolExecutor(1, spawn, print_to, (log,)) for name, log in logs.items()}
         futures: dict[str, Future[RunResult]] = {
             name: pool.submit(ENGINES[name], PARTITION, "demo") for name, pool in pools.items()
         }
@@ -188,6 +194,7 @@ def one_month(console: Console) -> bool:
 
 def main() -> int:
     """Run the demo; 0 if all is as it should be."""
+    leave_all_places()
     console = Console()
     same = compare(console)
     return 0 if one_month(console) and same else 1

@@ -104,14 +104,20 @@ def prepare_ledger(folder: Path) -> None:
     ledger.close()
 
 
+def leave_places() -> None:
+    """Let nothing in this process lead to a user's own ledger, files or events."""
+    for name in _REMOVED:
+        os.environ.pop(name, None)
+    os.environ["OPENLINEAGE_DISABLED"] = "true"
+
+
 @contextmanager
 def scratch_environment(folder: Path) -> Iterator[None]:
     """Let all that looks into the environment find the ledger in a folder, and no other place of the user's."""
     before = dict(os.environ)
     try:
-        for name in _REMOVED:
-            os.environ.pop(name, None)
-        os.environ.update(FLOWCTX_LEDGER_URL=ledger_url(folder), OPENLINEAGE_DISABLED="true")
+        leave_places()
+        os.environ["FLOWCTX_LEDGER_URL"] = ledger_url(folder)
         yield
     finally:
         shared_ledger(ledger_url(folder)).close()
