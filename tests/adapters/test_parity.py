@@ -269,6 +269,10 @@ def test_what_cannot_be_compared_is_refused(monkeypatch):
         verify(flow, "date=last:5")
     with pytest.raises(PartitionError, match=r"of 'daily_prices' are compared: select='date=last:5' \(--select\)"):
         verify(prices)
+    tiers = Workflow("tiers", partitions=PartitionScheme(tier=["T1"]))
+    tiers.step("only")(lambda ctx: {})
+    with pytest.raises(PartitionError, match="'last:5' in 'last:5' has no '='; write tier="):
+        verify(tiers, "last:5")
     monkeypatch.delenv("FLOWCTX_LEDGER_URL", raising=False)
     with pytest.raises(LedgerError, match=r"reads outputs of other partitions, which are in a ledger; pass ledger="):
         verify(market, "date=2012-10-02")

@@ -152,8 +152,8 @@ def run_here(work: Work, sides: Mapping[str, tuple[str, Path]]) -> Mapping[str, 
 
 def with_dates(workflow: Workflow, text: str) -> str:
     """Return the text of a selection; ``last:5`` alone can only mean dates."""
-    scheme = workflow.partitions
-    return f"{scheme.cadence_dimension}={text}" if scheme is not None and text.startswith("last:") else text
+    dated = workflow.partitions.cadence_dimension if workflow.partitions is not None else None
+    return f"{dated}={text}" if dated is not None and text.startswith("last:") else text
 
 
 def _keys(workflow: Workflow, select: Selection | str | None) -> Sequence[PartitionKey | None]:
