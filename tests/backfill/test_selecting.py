@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from backfill.desk import alone, desk, month, nav
-from flowctx import BusinessCalendar, Daily, Monthly, PartitionError, PartitionScheme, Workflow
+from flowctx import BusinessCalendar, Daily, Hourly, Monthly, PartitionError, PartitionScheme, Workflow
 from flowctx.backfill.selecting import downstream, selections_of
 
 NOW = datetime(2026, 1, 9, tzinfo=UTC)
@@ -84,7 +84,10 @@ def test_what_a_calendar_does_not_reach_is_left_out_and_told(caplog):
     months.step(name="total", inputs={"all": days.output("value")})(lambda ctx, *, all: None)
     text, now = "date=2013-02-27..2013-03-13", datetime(2013, 6, 1, tzinfo=UTC)
     chosen = [(days, days.partitions.select(text))]
+    months.step(name="again", inputs={"all": days.output("value")})(lambda ctx, *, all: None)
     assert str(downstream(chosen, [months], now, "2013-03-13")[1]) == "month=2013-02-28"
+    before = days.partitions.select("date=2013-01-01..2013-02-28")
+    assert str(downstream([(days, before)], [months], now)[1]) == "month=2013-01-31|2013-02-28"
     assert not caplog.messages
     assert str(downstream(chosen, [months], now)[1]) == "month=2013-02-28"
     assert str(selections_of([days, months], text, now=now)[1]) == "month=2013-02-28"
@@ -92,3 +95,18 @@ def test_what_a_calendar_does_not_reach_is_left_out_and_told(caplog):
         "2013-03-31 of 'months' and later dates are left out: the calendar of 'days', which they read, does not reach "
         "that far"
     ]
+
+
+@pytest.mark.parametrize(("day", "told"), [("2013-03-08", False), ("2013-03-12", True)])
+def test_what_reads_dates_back_is_told_where_it_may_read_what_is_selected(day, told, caplog):
+    """The hours after the last known day read the two days before them, and no earlier one."""
+    known = BusinessCalendar.from_holidays("DESK", [], first="2013-01-01", last="2013-03-13")
+    days = Workflow("days", partitions=PartitionScheme(date=Daily(start="2013-01-01", calendar=known)))
+    days.step(name="value")(lambda ctx: None)
+    hours = Workflow("hours", partitions=PartitionScheme(date=Hourly(start="2013-03-01")))
+    hours.step(name="total", inputs={"all": days.output("value").previous(2)})(lambda ctx, *, all: None)
+    chosen, now = [(days, days.partitions.select(f"date={day}"))], datetime(2013, 6, 1, tzinfo=UTC)
+    downstream(chosen, [hours], now, "2013-03-14")
+    assert not caplog.messages
+    downstream(chosen, [hours], now, "2013-03-15")
+    assert bool(caplog.messages) is told

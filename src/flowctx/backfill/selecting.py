@@ -63,7 +63,7 @@ def selections_of(
         if not names <= set(scheme.dimensions) and read:
             same_date = [one for one in read if not one.back] or read
             found[place] = _reading(scheme, same_date, found, now, until)
-            _tell_unknown(workflows, place, same_date, now, until)
+            _tell_unknown(workflows, place, same_date, found, now, until)
             continue
         try:
             found[place] = selected(scheme, text, until if scheme.cadence is not None else None)
@@ -108,7 +108,7 @@ def downstream(
             if len(both) > (0 if before is None else len(before)):
                 found[place], grown = both, True
     for place, read in enumerate(inputs):
-        _tell_unknown(workflows, place, [one for one in read if one.source in found], now, until)
+        _tell_unknown(workflows, place, [one for one in read if one.source in found], found, now, until)
     return [found.get(place, Selection._of(scheme, None)) for place, scheme in enumerate(schemes)]
 
 
@@ -127,21 +127,27 @@ def _reading(
 
 
 def _tell_unknown(
-    workflows: Sequence[Workflow], place: int, read: Sequence[BatchInput], now: datetime, until: date | str | None
+    workflows: Sequence[Workflow],
+    place: int,
+    read: Sequence[BatchInput],
+    found: dict[int, Selection],
+    now: datetime,
+    until: date | str | None,
 ) -> None:
-    """Say from which date on a workflow is left out, since a calendar does not reach what it reads."""
+    """Say from which date on a workflow is left out that may read what is found, since a calendar does not reach it."""
     name, scheme = workflows[place].name, scheme_of(workflows[place])
     dates = _dates_due(scheme, now)
-    for one in read:
-        if scheme.cadence is None or (known := one.mapping.known_dates(dates)) >= dates:
+    unknown = dict.fromkeys((one.source, one.mapping.first_unknown(found[one.source], dates)) for one in read)
+    for source, known in unknown:
+        if scheme.cadence is None or known is None:
             continue
         first = scheme.cadence.text(scheme.cadence[known])
-        if until is None or first <= str(until):
+        if until is None or first[:10] <= str(until):  # an hour begins with its date
             logger.warning(
                 "%s of %r and later dates are left out: the calendar of %r, which they read, does not reach that far",
                 first,
                 name,
-                workflows[one.source].name,
+                workflows[source].name,
             )
 
 

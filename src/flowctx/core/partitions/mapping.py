@@ -227,6 +227,27 @@ class PartitionMapping:
 
         return bisect_left(range(dates), True, key=unknown)
 
+    def first_unknown(self, selection: Selection, dates: int) -> int | None:
+        """Return the place of the downstream's first date that may take in some of a selection, if that is not known.
+
+        Args:
+            selection: Keys of the upstream.
+            dates: How many of the downstream's dates are looked at.
+
+        Example:
+            >>> from flowctx import Daily, PartitionScheme
+            >>> days = PartitionScheme(date=Daily(start="2012-01-03"))
+            >>> PartitionMapping(days, days).first_unknown(days.select("date=2012-02-01"), 40)
+        """
+        known, tree = self.known_dates(dates), selection._set()
+        theirs, reading = self.upstream.cadence, self.downstream.cadence if self.downstream is not None else None
+        if known >= dates or theirs is None or reading is None or tree is None:
+            return None
+        before = self._dates_of(theirs, reading.window(reading[known - 1])) if known else range(0)
+        first = before.start if self.previous else before.stop
+        dated = self.upstream.dimensions.index(str(self.upstream.cadence_dimension))
+        return known if any(run[-1] >= first for block in blocks(tree) for run in block[dated]) else None
+
     def _reading(self, block: Sequence[Runs], dates: int) -> Tree | None:
         """Return the paths of the downstream that take in any path of a block: a block, since dimensions are apart."""
         assert self.downstream is not None  # noqa: S101 - whoever asks has its keys
