@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 
 from flowctx import Daily, Monthly, PartitionScheme, StepResult, Workflow, WorkflowError, run
+from flowctx.core.durability.records import RunStatus
 from flowctx.dagster import WorkflowIOManager, inputs_sensor, run_assets, workflow_assets
 
 SESSIONS = [f"2026-01-{day}" for day in range(26, 31)]
@@ -35,7 +36,7 @@ def _report(ctx, *, days):
 
 
 def tick(sensor, month, days, tmp_path):
-    """Evaluate the sensor as the daemon does, and return the partition of each request by its run key."""
+    """Evaluate the sensor as the daemon does, and return the requests by their run keys."""
     resources = {"workflow_io_manager": WorkflowIOManager(base_path=str(tmp_path))}
     defs = dg.Definitions(
         assets=[*workflow_assets(days), *workflow_assets(month)], sensors=[sensor], resources=resources
@@ -44,7 +45,7 @@ def tick(sensor, month, days, tmp_path):
     with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_sensor_context(instance, repository_def=repository)
         found = repository.get_sensor_def(sensor.name).evaluate_tick(context)
-    return {request.run_key: request.partition_key for request in found.run_requests or []}
+    return {request.run_key: request for request in found.run_requests or []}
 
 
 def test_each_partition_is_requested_once_when_its_sessions_are_there(ledger, tmp_path):
@@ -56,8 +57,8 @@ def test_each_partition_is_requested_once_when_its_sessions_are_there(ledger, tm
     assert tick(sensor, month, days, tmp_path) == {}
     run(days, partition=SESSIONS[-1])
     first = tick(sensor, month, days, tmp_path)
-    assert first == tick(sensor, month, days, tmp_path)
-    assert {str(key) for key in first.values()} == {
+    assert list(first) == list(tick(sensor, month, days, tmp_path))
+    assert {str(request.partition_key) for request in first.values()} == {
         "EQ|2026-01-01",
         "FX|2026-01-01",
     }  # which Dagster calls by its start
@@ -80,6 +81,30 @@ def test_a_restatement_is_requested_only_if_asked(ledger, tmp_path):
     again = tick(inputs_sensor(month, start="2026-01-01", on_restatement="run"), month, days, tmp_path)
     assert len(again) == 2
     assert all(key.partition("@")[2] > before for key in again)
+    assert not any("flowctx/on_captured" in request.tags for request in again.values())
+
+
+def test_what_is_captured_while_a_requested_run_waits_stays(ledger, tmp_path):
+    """A batch may have restated it meanwhile: the run that was in the queue is skipped, and its number stays."""
+    days, month = workflows("queued")
+    for session in SESSIONS:
+        run(days, partition=session)
+    request = tick(inputs_sensor(month, start="2026-01-01"), month, days, tmp_path)["desk=EQ|month=2026-01-31@first"]
+    run(month, partition="2026-01-31|EQ", batch_id="restate").raise_for_failure()
+    resources = {"workflow_io_manager": WorkflowIOManager(base_path=str(tmp_path))}
+    with dg.DagsterInstance.ephemeral() as instance:
+        assets = workflow_assets(month)
+        queued = dg.materialize(
+            assets,
+            instance=instance,
+            resources=resources,
+            partition_key=request.partition_key,
+            tags=request.tags,
+            selection=assets,
+        )
+    assert queued.success
+    captured = [run.context.batch_id for run in ledger.list_runs(workflow=month.name, status=RunStatus.OK)]
+    assert captured == ["restate"]
 
 
 def test_what_was_requested_is_not_in_the_way_of_the_rest(ledger, monkeypatch):

@@ -24,7 +24,7 @@ from flowctx.airflow.recording import ledger
 from flowctx.airflow.run_order import bound_of, read_date
 from flowctx.core.dates.cadence import Cadence
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.readiness import Readiness, Ready
+from flowctx.core.durability.readiness import FIRST, Readiness, Ready
 from flowctx.core.errors import ContextError, EngineError, WorkflowError, error_text
 from flowctx.core.hashing import sha256
 from flowctx.core.printable import amount
@@ -151,7 +151,7 @@ class StartReady(BaseOperator):
         started, refused, in_a_row, left = [], [], 0, len(event["runs"])
         for run_id, text in event["runs"].items():
             try:
-                if start_run(self.target, run_id, {"partition": text}, self._logical_date(context, text)):
+                if start_run(self.target, run_id, self._conf(run_id, text), self._logical_date(context, text)):
                     started.append(run_id)
                 in_a_row = 0
             except AirflowRuntimeError as exc:
@@ -165,6 +165,12 @@ class StartReady(BaseOperator):
             untried = f"; not tried: {amount(left, 'run')}" if left else ""
             raise EngineError(f"Airflow does not start these runs of DAG {self.target}: {', '.join(refused)}{untried}")
         return started
+
+    def _conf(self, run_id: str, text: str) -> dict[str, str]:
+        """Return the configuration of a run; of what was not captured, what is captured while it waits stays."""
+        readiness = self.schedule.readiness
+        first = run_id_of(readiness, Ready(readiness.scheme.parse(text), FIRST))
+        return {"partition": text, **({"on_captured": "skip"} if run_id == first else {})}
 
     def _logical_date(self, context: Context, text: str) -> datetime | None:
         """Return the logical date of a run, which tells its partition before Airflow 3.2.

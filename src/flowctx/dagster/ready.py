@@ -7,11 +7,11 @@ from itertools import islice
 
 import dagster as dg
 
-from flowctx.core.durability.readiness import Readiness, Ready
+from flowctx.core.durability.readiness import FIRST, Readiness, Ready
 from flowctx.core.errors import WorkflowError
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.definition import Workflow, check_workflow
-from flowctx.core.workflow.run_request import read_date
+from flowctx.core.workflow.run_request import RunRequest, read_date
 from flowctx.dagster._compat import requested_before
 from flowctx.dagster.asset_keys import KeyPrefix, asset_key, check_prefix
 from flowctx.dagster.partitions import to_dagster_key
@@ -100,9 +100,14 @@ def _requests(
     pages = iter(found)
     while len(requests) < _AT_ONCE and (page := {_run_key(ready): ready for ready in islice(pages, _PAGE)}):
         before = requested_before(context, sensor, list(page))
-        new = {run_key: ready.key for run_key, ready in page.items() if run_key not in before}
-        requests += [dg.RunRequest(run_key, partition_key=to_dagster_key(key, scheme)) for run_key, key in new.items()]
+        requests += [_request(run_key, ready, scheme) for run_key, ready in page.items() if run_key not in before]
     return requests[:_AT_ONCE]
+
+
+def _request(run_key: str, ready: Ready, scheme: PartitionScheme) -> dg.RunRequest:
+    # What is captured while the run waits in the queue stays.
+    request = RunRequest(on_captured="skip") if ready.occasion == FIRST else RunRequest()
+    return dg.RunRequest(run_key, partition_key=to_dagster_key(ready.key, scheme), tags=request.to_tags())
 
 
 def _run_key(ready: Ready) -> str:
