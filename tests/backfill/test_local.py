@@ -22,7 +22,7 @@ import psutil
 import pytest
 
 from backfill.flows import flow, numbered
-from flowctx import Backfill, BatchError, BatchStatus, LedgerUnavailable, Workflow
+from flowctx import Backfill, BatchError, BatchStatus, ContextError, LedgerUnavailable, Workflow
 from flowctx.backfill import LaunchListener, LaunchProgress, LocalLauncher
 from flowctx.backfill.leading import LEASE, LeadLaunch
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
@@ -52,6 +52,18 @@ def states(ledger: Ledger) -> Counter[str]:
 def failures(ledger: Ledger) -> dict[str, str | None]:
     failed = PartitionState.FAILED
     return {run.partition: run.error for run in ledger.batches.iter_outcomes("b") if run.state is failed}
+
+
+def test_a_ledger_may_be_given_by_its_url(tmp_path: Path) -> None:
+    """The launcher and the status of a batch take the URL that everything else takes; a path is no URL."""
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    batch = Backfill(flow, "date=2012-01-02", "b", ledger=url)
+    assert batch.launch(LocalLauncher(url, 1)).complete
+    assert BatchStatus.of(url, "b", flow).counts == {"ok": 3}
+    with pytest.raises(ContextError, match=r"is no ledger; pass its URL, such as 'sqlite:///ledger.db'"):
+        Backfill(flow, None, "b", ledger=tmp_path / "ledger.db")  # type: ignore[arg-type]
+    with pytest.raises(BatchError, match="workers='2' runs nothing; use 1 or more"):
+        LocalLauncher(url, "2")  # type: ignore[arg-type]
 
 
 def test_each_partition_runs_once(ledger: Ledger, notes: Path) -> None:

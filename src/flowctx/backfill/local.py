@@ -21,6 +21,7 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.import_path import import_path_of
+from flowctx.ledger import ledger_or_default
 
 #: Whether what short steps record is committed together, or each step waits for the commit of the one before it.
 Durability: TypeAlias = Literal["group", "step"]
@@ -44,7 +45,7 @@ class LocalLauncher:
     at once.
 
     Args:
-        ledger: The batch's ledger; it must be in a file or a database, since other processes write to it.
+        ledger: The batch's ledger, or its URL; it must be in a file or a database, since other processes write to it.
         workers: How many processes; one for each processor by default.
         durability: ``"group"``: what short steps record is committed together, so that a worker that is killed may
             run again what took it some 20 ms (where commits are slow, ten times as long as they wait, up to 0.2 s), and
@@ -58,15 +59,15 @@ class LocalLauncher:
     engine = "local"
     writes_ledger = True
 
-    def __init__(self, ledger: Ledger, workers: int | None = None, *, durability: Durability = "group") -> None:
-        address: str | None = getattr(ledger, "address", None)
+    def __init__(self, ledger: Ledger | str, workers: int | None = None, *, durability: Durability = "group") -> None:
+        address: str | None = getattr(ledger_or_default(ledger), "address", None)
         if address is None:
             raise BatchError(
                 "a ledger in memory cannot be shared with worker processes; use sqlite:////folder/ledger.db"
             )
         self.workers = workers if workers is not None else os.cpu_count() or 1
-        if self.workers < 1:
-            raise BatchError(f"workers={workers} runs nothing; use 1 or more")
+        if not isinstance(self.workers, int) or self.workers < 1:
+            raise BatchError(f"workers={workers!r} runs nothing; use 1 or more")
         if durability not in get_args(Durability):
             raise BatchError(f"durability={durability!r} must be 'group' or 'step'")
         self._durability = durability

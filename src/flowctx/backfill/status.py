@@ -24,6 +24,7 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import FlowctxError
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
+from flowctx.ledger import open_ledger
 
 #: So many failures are listed with their errors, unless more are asked for; all are counted.
 MAX_FAILURES = 1000
@@ -119,7 +120,7 @@ class BatchStatus:
     @classmethod
     def of(
         cls,
-        ledger: Ledger,
+        ledger: Ledger | str,
         batch_id: str,
         workflow: Workflow | None = None,
         *others: Workflow,
@@ -128,7 +129,7 @@ class BatchStatus:
         """Read how a batch stands.
 
         Args:
-            ledger: Where it is remembered.
+            ledger: Where it is remembered, or its URL.
             batch_id: The batch.
             workflow: Its workflow, which knows what is missing; nothing is imported because a ledger says so.
             *others: The others, where it has several, in any order.
@@ -148,6 +149,7 @@ class BatchStatus:
             >>> BatchStatus.of(ledger, "restate", flow).counts
             {'missing': 1}
         """
+        ledger = open_ledger(ledger, make=False) if isinstance(ledger, str) else ledger
         batch = ledger.batches.get(batch_id)
         workflows = [workflow, *others] if workflow is not None else []
         asked = [batch_asked_of(batch, one) for one in workflows]

@@ -64,8 +64,11 @@ def ledger_or_default(ledger: Ledger | str | None) -> Ledger | None:
         >>> ledger = open_ledger("memory://")
         >>> ledger_or_default(ledger) is ledger
         True
+        >>> ledger_or_default(Path("ledger.db"))
+        Traceback (most recent call last):
+        flowctx.core.errors.ContextError: ledger=... is no ledger; pass its URL, such as 'sqlite:///ledger.db'
     """
-    return open_ledger(ledger) if isinstance(ledger, str) else ledger or ledger_from_env()
+    return _ledger_at(ledger, make=True)
 
 
 def ledger_to_read(ledger: Ledger | str | None) -> Ledger | None:
@@ -80,7 +83,15 @@ def ledger_to_read(ledger: Ledger | str | None) -> Ledger | None:
     url = os.environ.get("FLOWCTX_LEDGER_URL")
     if ledger is None and url and not _is_there(url):
         ledger = url
-    return open_ledger(ledger, make=False) if isinstance(ledger, str) else ledger or ledger_from_env()
+    return _ledger_at(ledger, make=False)
+
+
+def _ledger_at(ledger: Ledger | str | None, *, make: bool) -> Ledger | None:
+    if isinstance(ledger, str):
+        return open_ledger(ledger, make=make)
+    if ledger is not None and not hasattr(ledger, "begin"):
+        raise ContextError(f"ledger={ledger!r} is no ledger; pass its URL, such as 'sqlite:///ledger.db'")
+    return ledger or ledger_from_env()
 
 
 def _is_there(url: str) -> bool:

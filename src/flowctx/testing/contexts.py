@@ -54,6 +54,7 @@ def make_context(
 
     Raises:
         ContextError: The workflow has no such parameter, or needs a partition.
+        WorkflowError: It has no such step.
         UnknownPartition: The workflow has no such partition.
 
     Example:
@@ -83,4 +84,12 @@ def make_context(
         metadata=metadata,
         checkpoint=checkpoint,
     )
-    return replace(ctx, step_outputs=FrozenDict() if step_outputs is None else step_outputs)
+    return replace(ctx, step_outputs=_outputs(workflow, step_outputs))
+
+
+def _outputs(workflow: Workflow | str, of_steps: Mapping[str, Mapping[str, Any]] | None) -> Mapping[str, Any]:
+    """Return the outputs of steps that the workflow has, as far as it is known."""
+    for name in of_steps or ():
+        if isinstance(workflow, Workflow):
+            workflow[name]
+    return FrozenDict() if of_steps is None else of_steps

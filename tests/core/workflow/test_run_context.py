@@ -14,6 +14,7 @@ from flowctx import (
     UnknownPartition,
     Weekly,
     Workflow,
+    WorkflowError,
     run,
 )
 from flowctx.core.workflow.business_date import RunTiming
@@ -186,3 +187,5 @@ def test_a_context_for_tests_is_that_of_a_run_of_the_workflow(partition) -> None
         make_context(workflow=flow)
     with pytest.raises(ContextError, match="has no parameter 'limmit'"):
         make_context(workflow=flow, partition=partition, params={"limmit": 4})
+    with pytest.raises(WorkflowError, match="workflow 'flow' has no step 'laod'; it has load"):
+        make_context(workflow=flow, partition=partition, step_outputs={"laod": {"rows": 3}})
