@@ -25,7 +25,7 @@ from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow
 
 if TYPE_CHECKING:
-    from flowctx.versions.staleness import StalePartition
+    from flowctx.versions.stale_links import StalePartition
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 * :mod:`.outputs`: the outputs of many partitions, of the version that is meant
 * :mod:`.comparing`, :mod:`.differences`, :mod:`.changes`: what differs between two versions
 * :mod:`.shown`, :mod:`.html_page`: that as text, as data and as a page
-* :mod:`.staleness`: what was built on what has been captured again since
+* :mod:`.staleness`, :mod:`.reading_graph`, :mod:`.stale_links`: what was built on what has been captured again since
 * :mod:`.lineage`: what a version was built from
 * :mod:`.choosing`: which version of each partition that is, so many partitions at a time
 """
@@ -16,7 +16,8 @@ from flowctx.versions.differences import Differences, StepDifference
 from flowctx.versions.html_page import render_html
 from flowctx.versions.lineage import Source, lineage
 from flowctx.versions.outputs import outputs
-from flowctx.versions.staleness import StaleLink, StalePartition, stale
+from flowctx.versions.stale_links import StaleLink, StalePartition
+from flowctx.versions.staleness import stale
 
 __all__ = [
     "Differences",

@@ -19,7 +19,8 @@ from flowctx.core.partitions.selection_text import selection_text
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.inputs import Source, inputs_of
 from flowctx.core.workflow.step_config import STEP_CONFIG
-from flowctx.versions.staleness import StalePartition, stale
+from flowctx.versions.stale_links import StalePartition
+from flowctx.versions.staleness import stale
 
 #: How many partitions are looked at at a time.
 _PAGE = 500

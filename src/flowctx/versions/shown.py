@@ -11,7 +11,7 @@ from flowctx.core.printable import amount
 from flowctx.versions.changes import ABSENT, Change
 from flowctx.versions.differences import Differences, Outcome, StepDifference
 from flowctx.versions.rows import cell, text
-from flowctx.versions.staleness import StalePartition
+from flowctx.versions.stale_links import StalePartition
 
 
 class Line(NamedTuple):
