@@ -22,7 +22,7 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.partitions.due_selection import selected
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.printable import amount
-from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.definition import Workflow, workflows_read
 
 if TYPE_CHECKING:
     from flowctx.versions.stale_links import StalePartition
@@ -116,8 +116,6 @@ def _refuse_source(workflow: Workflow, known: BatchRecord) -> None:
     Raises:
         CommandError: It does not.
     """
-    from flowctx.versions.mending import workflows_read
-
     there = workflows_read(workflow)
     others = [name for name in known.workflows if name not in there]
     if others and workflow.name == known.workflow:
@@ -134,7 +132,7 @@ def _refuse_source(workflow: Workflow, known: BatchRecord) -> None:
 
 def _chain_of(workflow: Workflow, known: BatchRecord | None, typed: TypedBatch) -> dict[Workflow, Selection]:
     """Return the partitions of a batch of what is stale: those that it has if it is there, and those to be added."""
-    from flowctx.versions.mending import stale_chain, workflows_read
+    from flowctx.versions.mending import stale_chain
     from flowctx.versions.staleness import stale
 
     ledger, until, extend = typed.ledger, typed.until, typed.extend

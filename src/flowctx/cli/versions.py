@@ -258,14 +258,15 @@ def _show_differences(waiting: WaitingDifferences, limit: int, html_file: Path |
 @there_option
 @json_option
 def stale(target: str, ledger: Ledger, as_json: bool, **how: Any) -> None:
-    """List partitions that were built on what has been captured again since, with other content; and by which way.
+    """List partitions that were built on something else than would be read now; and by which way.
 
     \b
     flowctx stale flows:month
     flowctx stale flows:month --select month=2013-01-31 --rtol 1e-9
     flowctx stale flows:month --code --json
 
-    The same content makes nothing stale. To run them again: flowctx backfill WORKFLOW --stale --batch ID.
+    What was read was captured again with other content, or is not what the inputs ask for now; the same content makes
+    nothing stale. To run them again: flowctx backfill WORKFLOW --stale --batch ID.
     """  # noqa: D301 - \b is for click
     workflow = workflow_of(target, ledger)
     how["select"] = selection_typed(workflow, how["select"], how["until"])

@@ -3,7 +3,7 @@
 * :mod:`.outputs`: the outputs of many partitions, of the version that is meant
 * :mod:`.comparing`, :mod:`.differences`, :mod:`.changes`: what differs between two versions
 * :mod:`.shown`, :mod:`.html_page`: that as text, as data and as a page
-* :mod:`.staleness`, :mod:`.reading_graph`, :mod:`.stale_links`: what was built on what has been captured again since
+* :mod:`.staleness`, :mod:`.reading_graph`, :mod:`.stale_links`: what was built on something else than would be read now
 * :mod:`.lineage`: what a version was built from
 * :mod:`.choosing`: which version of each partition that is, so many partitions at a time
 """

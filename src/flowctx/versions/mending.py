@@ -17,7 +17,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.partitions.selection_text import selection_text
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.inputs import Source, inputs_of
+from flowctx.core.workflow.inputs import inputs_of
 from flowctx.core.workflow.step_config import STEP_CONFIG
 from flowctx.versions.stale_links import StalePartition
 from flowctx.versions.staleness import stale
@@ -77,18 +77,6 @@ def _reads(workflow: Workflow, key: PartitionKey | None) -> Iterator[tuple[Workf
         assert isinstance(item.workflow, Workflow)  # noqa: S101 - there is no other source
         for read in item.partitions(workflow.partitions, key):
             yield item.workflow, read
-
-
-def workflows_read(workflow: Workflow) -> dict[str, Workflow]:
-    """Return a workflow and all that it reads, however far, by their names."""
-    found: dict[str, Workflow] = {}
-    pending: list[Source] = [workflow]
-    while pending:
-        one = pending.pop()
-        if one.name not in found and isinstance(one, Workflow):
-            found[one.name] = one
-            pending += [item.workflow for _, _, item in inputs_of(one)]
-    return found
 
 
 class ParamsAgain(PartitionParams):

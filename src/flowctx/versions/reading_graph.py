@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from flowctx.artifacts import artifact_store
+from flowctx.core.durability.asking import Asked, asked_now
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.reading import known_time
 from flowctx.core.durability.records import RunRecord, StepRecord, VersionRead
 from flowctx.core.durability.version_choice import VersionChoice
-from flowctx.core.durability.versions import Version, comes_after
+from flowctx.core.durability.versions import Version, comes_after, version_read
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.result import StepStatus
 from flowctx.versions.changes import Tolerance, output_changes
 from flowctx.versions.stale_links import Made, StaleLink
@@ -33,13 +36,22 @@ class _Behind(NamedTuple):
     #: What is current instead; ``None``: what was read is stale itself.
     now: Version | None = None
     gone: bool = False
+    #: Whether it was not read, and would be now; or was read, and would not be now.
+    added: bool = False
+    removed: bool = False
 
 
 class ReadingGraph:
-    """What was read by what, as the ledger remembers it; explored from readers to what they have read."""
+    """What was read by what, as the ledger remembers it; explored from readers to what they have read.
 
-    def __init__(self, ledger: Ledger, how: Tolerance) -> None:
-        self.ledger, self.how = ledger, how
+    Args:
+        ledger: Where that is remembered.
+        how: Which numbers are near enough.
+        workflows: The workflows that read, as they are now, by their names.
+    """
+
+    def __init__(self, ledger: Ledger, how: Tolerance, workflows: Mapping[str, Workflow]) -> None:
+        self.ledger, self.how, self.workflows = ledger, how, workflows
         self.store = artifact_store(ledger)
         #: What is stale, and the link by which.
         self.stale: dict[Made, StaleLink] = {}
@@ -71,11 +83,9 @@ class ReadingGraph:
             reading = first is None and not every  # further on, what a step has read may be that of one before it
             records = self.ledger.recorded_steps(set(current.values()), reading=reading)
             first = records if first is None else first
-            reads = [
-                (made, read)
-                for made, run_key in current.items()
-                for read in _reads(records.get(run_key, ()), made.step)
-            ]
+            steps = [(made, one) for made, key in current.items() for one in _steps(records.get(key, ()), made.step)]
+            reads = [(made, read) for made, one in steps for some in one.inputs.values() for read in some]
+            asked = [(made, one) for made, step in steps for one in self._asked(made, step)]
             self._look_up({_made(read) for _, read in reads})
             self._look_up_unclaimed([read for _, read in reads])
             following: dict[Made, str] = {}
@@ -85,7 +95,7 @@ class ReadingGraph:
                 run_key = self._compare(reader, read, behind)
                 if run_key is not None and source not in self._explored:
                     following[source] = run_key
-            self._mark(behind, found)
+            self._mark(itertools.chain(behind, self._otherwise(asked)), found)
             current = following
         while found:
             sources = list(found)
@@ -117,12 +127,29 @@ class ReadingGraph:
             behind.append(_Behind(reader, read))
         return read.run_key if held else now.run_key if now is not None else None
 
-    def _mark(self, behind: Sequence[_Behind], found: deque[Made]) -> None:
+    def _asked(self, reader: Made, record: StepRecord) -> Iterator[Asked]:
+        """Yield in what a step asks for something else now than it has read."""
+        workflow = self.workflows.get(reader.workflow)
+        return asked_now(workflow, reader.partition, record) if workflow is not None else iter(())
+
+    def _otherwise(self, asked: Sequence[tuple[Made, Asked]]) -> Iterator[_Behind]:
+        """Yield the readers that would read what they have not read, if it is there, or not what they have read."""
+        self._look_up({Made(one.workflow, key, one.step) for _, one in asked for key in one.added})
+        for reader, one in asked:
+            for key in one.added:
+                now = CURRENT.version(self._versions[Made(one.workflow, key, one.step)])
+                if now is not None and now.ended_well and now.has_step and not now.is_hole:
+                    yield _Behind(reader, version_read(one.workflow, one.step, now), added=True)
+            for read in one.removed:
+                yield _Behind(reader, read, removed=True)
+
+    def _mark(self, some: Iterable[_Behind], found: deque[Made]) -> None:
         """Mark readers as stale, but for those whose runs were to read what was known at a time."""
+        behind = list(some)
         unknown = {self._run_keys[one.reader] for one in behind} - self._as_of.keys()
         runs = self.ledger.runs_of(unknown) if unknown else {}
         self._as_of |= {run_key: known_time(run.context) is not None for run_key, run in runs.items()}
-        for reader, read, now, gone in behind:
+        for reader, read, now, gone, added, removed in behind:
             if reader in self.stale or self._as_of.get(self._run_keys[reader], False):
                 continue
             self.stale[reader] = link = StaleLink(
@@ -133,6 +160,8 @@ class ReadingGraph:
                 batch_id=now.batch_id if now is not None else None,
                 without_step=now is not None and not now.has_step,
                 gone=gone,
+                added=added,
+                removed=removed,
             )
             links, last = (0, link) if link.ends else self._ends[link.read]
             self._ends[reader] = (links + 1, last)
@@ -208,8 +237,8 @@ def _made(read: VersionRead) -> Made:
     return Made(read.workflow, read.partition, read.step)
 
 
-def _reads(records: Sequence[StepRecord], step: str | None) -> Iterator[VersionRead]:
-    """Yield what a step has read, or a step before it; of no step in particular, what any has."""
+def _steps(records: Sequence[StepRecord], step: str | None) -> Iterator[StepRecord]:
+    """Yield a step and those before it; all of them, if none in particular is meant."""
     by_name = {record.step: record for record in records}
     pending, seen = [step] if step is not None else list(by_name), set()
     while pending:
@@ -218,6 +247,5 @@ def _reads(records: Sequence[StepRecord], step: str | None) -> Iterator[VersionR
         if record is None or name in seen:
             continue
         seen.add(name)
-        for reads in record.inputs.values():
-            yield from reads
+        yield record
         pending += record.after

@@ -125,6 +125,8 @@ def stale_data(found: StalePartition) -> dict[str, Any]:
                 "batch_id": link.batch_id,
                 "without_step": link.without_step,
                 "gone": link.gone,
+                "added": link.added,
+                "removed": link.removed,
             }
             for link in found.chain
         ],

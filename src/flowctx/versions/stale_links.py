@@ -27,11 +27,14 @@ class Made(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StaleLink:
-    """One link of the chain that makes a partition stale: what was read is stale itself, was made again or is gone."""
+    """One link of the chain that makes a partition stale.
 
-    #: What was read.
+    What was read is stale itself, was made again or is gone, or is not what would be read now.
+    """
+
+    #: What was read, or would be.
     read: Made
-    #: The capture from which it was read.
+    #: The capture from which it was read, or would be.
     capture_id: str
     #: Its revision.
     revision: int
@@ -43,15 +46,23 @@ class StaleLink:
     without_step: bool = False
     #: Whether what was read is there no more, and no newer capture has taken its place.
     gone: bool = False
+    #: Whether it was not read, and would be read now.
+    added: bool = False
+    #: Whether it was read, and would not be read now.
+    removed: bool = False
 
     @property
     def ends(self) -> bool:
         """Whether it is the last link: what was read is not stale itself."""
-        return self.gone or self.now is not None
+        return self.gone or self.added or self.removed or self.now is not None
 
     @property
     def text(self) -> str:
         """The link in words."""
+        if self.added:
+            return f"{self.read.text} was not read, and would be read now, from {self.capture_id}"
+        if self.removed:
+            return f"{self.read.text} was read, from {self.capture_id}, and would not be read now"
         if self.gone:
             instead = "nothing has taken its place" if self.now is None else f"{self.now}, which is older, is current"
             return f"{self.read.text}: what {self.capture_id} held is there no more, and {instead}"
@@ -64,13 +75,13 @@ class StaleLink:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StalePartition:
-    """A partition whose current version was built on what is not current any more."""
+    """A partition whose current version was built on what is not current any more, or not what would be read now."""
 
     #: The partition; ``None`` of a workflow without partitions.
     partition: PartitionKey | None
     #: Its current capture.
     capture_id: str
-    #: Why, from what it has read itself to what was captured again; empty where only code has changed.
+    #: Why, from what it has read itself to where that begins; empty where only code has changed.
     chain: tuple[StaleLink, ...] = ()
     #: How many links of a long chain are left out before its last one.
     left_out: int = 0

@@ -1,4 +1,4 @@
-"""Which partitions were built on what has been captured again since, with other content; and by which way."""
+"""Which partitions were built on something else than would be read now; and by which way."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import date
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import StepRecord
 from flowctx.core.partitions.selection import Selection
-from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.definition import Workflow, workflows_read
 from flowctx.versions.changes import Tolerance
 from flowctx.versions.choosing import StepVersions, required_ledger
 from flowctx.versions.reading_graph import CURRENT, ReadingGraph
@@ -29,12 +29,13 @@ def stale(
     until: date | str | None = None,
     ledger: Ledger | str | None = None,
 ) -> list[StalePartition]:
-    """Return the partitions that were built on what has been captured again since, with other content.
+    """Return the partitions that were built on something else than a run would read now.
 
     What a step has read is recorded with it. A partition is stale if the current version of something that it has read
     has other content than what it has read, or not the step that was read, or is stale itself, over any number of
-    workflows. Content that is the same after a new capture makes nothing stale, and nor is what a run has made that was
-    to read what was known at a time (``known_at=``).
+    workflows; or if its inputs ask for a partition that it has not read and that has been captured, or not for one that
+    it has read. Content that is the same after a new capture makes nothing stale, and nor is what a run has made that
+    was to read what was known at a time (``known_at=``).
 
     Args:
         workflow: The workflow.
@@ -79,7 +80,7 @@ def iter_stale(
     there = required_ledger(ledger)
     first = next(iter(workflow.steps))
     versions = StepVersions(there, workflow, first)
-    graph = ReadingGraph(there, Tolerance(atol=atol, rtol=rtol))
+    graph = ReadingGraph(there, Tolerance(atol=atol, rtol=rtol), workflows_read(workflow))
     now = {step.name: step.code_version for step in workflow.steps.values()} if code else {}
     chosen = versions.chosen(versions.keys(select, until), CURRENT)
     while page := list(itertools.islice(chosen, _PAGE)):

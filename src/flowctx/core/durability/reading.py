@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from flowctx.core.data.plain import FrozenDict
+from flowctx.core.durability.asking import asked
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.recorded import load_record
 from flowctx.core.durability.records import Reads, RunStatus, VersionRead
@@ -90,11 +91,11 @@ class StepInputs:
         values: dict[str, Any] = {}
         inputs = self.step.inputs
         self.read = {name: self.again[name] for name in inputs if name in self.again}
-        asked = {name: self._keys(name, item) for name, item in inputs.items()}
+        keys_of = {name: self._keys(name, item) for name, item in inputs.items()}
         # Where one of them is gone, the next try says so too.
-        self.read = {name: some for name, some in self.read.items() if _still_asked(inputs[name], asked[name], some)}
+        self.read = {name: some for name, some in self.read.items() if _still_asked(inputs[name], keys_of[name], some)}
         for name, item in inputs.items():
-            keys, known = asked[name], self.read.get(name)
+            keys, known = keys_of[name], self.read.get(name)
             found = self._versions(name, item, keys) if known is None else self._read_before(name, item, known)
             self.read[name] = tuple(version_read(item.workflow.name, item.step_name, version) for version in found)
             if not item.is_single(self.step.partitions):
@@ -354,10 +355,8 @@ def with_known_time(ctx: WorkflowContext, before: WorkflowContext) -> WorkflowCo
 
 def _still_asked(item: Input, keys: Sequence[PartitionKey | None], known: Sequence[VersionRead]) -> bool:
     """Whether an input can be what was read before; it may have been declared otherwise then."""
-    if any((read.workflow, read.step) != (item.workflow.name, item.step_name) for read in known):
-        return False
-    read, asked = {one.partition for one in known}, set(keys)
-    return read <= asked if item.is_optional else read == asked
+    found = asked(item.workflow.name, item.step_name, keys, known)
+    return not found.removed and (item.is_optional or not found.added)
 
 
 def _may_be_read(version: Version) -> bool:

@@ -15,7 +15,7 @@ from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.suggestions import a_kind, did_you_mean
 from flowctx.core.workflow.cascade import RunIf
 from flowctx.core.workflow.drawing import mermaid
-from flowctx.core.workflow.inputs import Input, check_inputs, step_of
+from flowctx.core.workflow.inputs import Input, Source, check_inputs, inputs_of, step_of
 from flowctx.core.workflow.names import check_name
 from flowctx.core.workflow.parameters import Parameter, check_known, declared
 from flowctx.core.workflow.params_model import ParamsModel, ParamsType
@@ -306,6 +306,23 @@ def check_workflow(workflow: object) -> Workflow:
         check_inputs(workflow)
     workflow._checked = True
     return workflow
+
+
+def workflows_read(workflow: Workflow) -> dict[str, Workflow]:
+    """Return a workflow and all that it reads, however far, by their names.
+
+    Example:
+        >>> list(workflows_read(Workflow("alone")))
+        ['alone']
+    """
+    found: dict[str, Workflow] = {}
+    pending: list[Source] = [workflow]
+    while pending:
+        one = pending.pop()
+        if one.name not in found and isinstance(one, Workflow):
+            found[one.name] = one
+            pending += [item.workflow for _, _, item in inputs_of(one)]
+    return found
 
 
 def _are(steps: Mapping[str, Step]) -> str:
