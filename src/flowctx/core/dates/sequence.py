@@ -359,10 +359,12 @@ class AsOfDates(Sequence[date]):
         if not low <= ordinal <= high:
             calendar, day = self.business_calendar, self._day(ordinal)
             first, last = self._day(low), self._day(high)
+            remedy = f"start on or after {first}, and give the cadence an end= by {last}, or use"
+            if self._end is not None and self._end <= high < ordinal:
+                remedy = f"how many dates ago the end={self.end} is, only the calendar says: use"
             raise CalendarError(
                 f"{day} is outside what is known of the calendar {calendar.name} ({calendar.version}) here: "
-                f"{first} to {last}; start on or after {first}, and give the cadence an end= by {last}, or use an "
-                f"edition of the calendar that reaches further"
+                f"{first} to {last}; {remedy} an edition of the calendar that reaches further"
             )
 
     def explain(self, as_of: date) -> str:
