@@ -149,14 +149,16 @@ def test_what_has_become_due_since_is_told_and_left_out(url: str) -> None:
         plans = [Backfill(one, "date=2013-03-27", "b", ledger=ledger) for one in (desk.nav, desk.desk)]
         month = Backfill(desk.month, "month=2013-03-31", "b", ledger=ledger)
         ledger.batches.put(JointBackfill([*plans, month]).record())
-    again = flowctx(url, "backfill", NAV, "--batch", "b", "--downstream", "--dry-run", "--json")
-    assert {name: one["total"] for name, one in json.loads(again.stdout)["workflows"].items()} == {
-        "nav": 2,
-        "desk": 1,
-        "month": 1,
-    }
+    again = ["backfill", NAV, "--batch", "b", "--downstream", "--dry-run", "--json"]
     warning = "goes on as it is, nav (2), desk (1), month (1); with all that hangs on it by now that would be nav (6)"
-    assert warning in again.stderr
+    for selection in ((), ("--select", "date=2013-03-27")):
+        done = flowctx(url, *again, *selection)
+        totals = {name: one["total"] for name, one in json.loads(done.stdout)["workflows"].items()}
+        assert totals == {"nav": 2, "desk": 1, "month": 1}
+        assert warning in done.stderr
+    for other in ("date=2013-03-26", "date=2013-03-28"):  # that is not in it, and what it has does not all hang on it
+        refused = flowctx(url, *again, "--select", other)
+        assert (refused.exit_code, "ask for the same" in refused.stderr) == (2, True)
 
 
 def test_a_run_outside_of_a_batch_of_several_is_told(url: str) -> None:

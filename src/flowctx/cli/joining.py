@@ -9,7 +9,7 @@ from typing import Any
 
 from flowctx.backfill import Backfill, JointBackfill
 from flowctx.backfill.call import kept_params
-from flowctx.backfill.selected import selections_again
+from flowctx.backfill.selected import scheme_of, selections_again
 from flowctx.backfill.selecting import downstream, selections_of
 from flowctx.cli.options import CommandError, batches_as_typed, read_params
 from flowctx.cli.output import echo
@@ -40,7 +40,7 @@ def joint_plan_of(
     if known is not None and known.selection is not None and typed.selection is None:
         chosen = _chosen_again(workflows, near, known, until=typed.until, extend=typed.extend)
     else:
-        chosen = _chosen(workflows, near, typed.selection, until=typed.until)
+        chosen = _chosen(workflows, near, typed, known)
     own_params = _params_by_workflow([workflow for workflow, _ in chosen], params)
     plans = []
     with batches_as_typed():  # later on, it may be one that somebody else is launching
@@ -54,10 +54,10 @@ def joint_plan_of(
 
 
 def _chosen(
-    workflows: Sequence[Workflow], near: Sequence[Workflow] | None, selection: str | None, *, until: str | None
+    workflows: Sequence[Workflow], near: Sequence[Workflow] | None, typed: TypedBatch, known: BatchRecord | None
 ) -> list[tuple[Workflow, Selection]]:
     """Return what is selected of each workflow; with what hangs on it of those near them."""
-    now = datetime.now(UTC)
+    now, selection, until = datetime.now(UTC), typed.selection, typed.until
     some = list(zip(workflows, selections_of(workflows, selection, now=now, until=until), strict=True))
     for workflow, keys in some if selection is not None and "last:" in selection else ():
         echo(f"{selection} is {keys} of {workflow.name}", err=True)
@@ -69,8 +69,39 @@ def _chosen(
             f"nothing that is known here reads {', '.join(workflow.name for workflow in workflows)}: --downstream "
             "looks into the same modules and [tool.flowctx] of pyproject.toml; name the workflows instead"
         )
-    echo(f"with all that hangs on it: {_counts(found)}", err=True)
-    return found
+    own = _own(known, some, found) if known is not None else None
+    return _with_more(typed.batch_id, own or found, found, extend=typed.extend)
+
+
+def _own(
+    known: BatchRecord, some: list[tuple[Workflow, Selection]], found: list[tuple[Workflow, Selection]]
+) -> list[tuple[Workflow, Selection]] | None:
+    """Return what a batch has, if that is all that is selected, and some of what hangs on it by now."""
+    has = {
+        workflow: scheme_of(workflow).select(of.selection)
+        for workflow, _ in found
+        if (of := known.of(workflow.name)) is not None and of.selection is not None
+    }
+    same = len(has) == len(found) == len(known.workflows)
+    if not same or any(keys - has[workflow] for workflow, keys in some):
+        return None
+    return None if any(has[workflow] - keys for workflow, keys in found) else list(has.items())
+
+
+def _with_more(
+    batch_id: str, own: list[tuple[Workflow, Selection]], found: list[tuple[Workflow, Selection]], *, extend: bool
+) -> list[tuple[Workflow, Selection]]:
+    """Return all that is found, or what the batch has of the same workflows if that is less; and say so."""
+    is_all = [len(keys) for _, keys in found] == [len(keys) for _, keys in own]
+    if extend or is_all or len(found) > len(own):
+        echo(f"with all that hangs on it: {_counts(found)}", err=True)
+        return found
+    echo(  # of what has become due since, say
+        f"batch {batch_id!r} goes on as it is, {_counts(own)}; with all that hangs on it by now that would be "
+        f"{_counts(found)}: add it with --extend",
+        err=True,
+    )
+    return own
 
 
 def _chosen_again(
@@ -94,16 +125,7 @@ def _chosen_again(
     if near is not None and chosen:
         others = [workflow for workflow in everyone if workflow not in own]
         found = _with_what_hangs(chosen, others, datetime.now(UTC), until)
-        is_all = [len(keys) for _, keys in found] == [len(keys) for _, keys in chosen]
-        if extend or is_all or len(found) > len(chosen):
-            chosen = found
-            echo(f"with all that hangs on it: {_counts(chosen)}", err=True)
-        else:  # what has become due since, say
-            echo(
-                f"batch {known.batch_id!r} goes on as it is, {_counts(chosen)}; with all that hangs on it by now that "
-                f"would be {_counts(found)}: add it with --extend",
-                err=True,
-            )
+        chosen = _with_more(known.batch_id, chosen, found, extend=extend)
     there = {workflow for workflow, _ in chosen}
     if missing := [workflow.name for workflow in workflows if workflow not in there]:
         raise CommandError(
