@@ -29,26 +29,14 @@ from dagster._core.storage.tags import RUN_KEY_TAG, SENSOR_NAME_TAG
 from dagster._utils.schedules import schedule_execution_time_iterator
 from dagster._utils.warnings import disable_dagster_warnings
 
+# What is passed on as it is.
 __all__ = [
-    "NO_ASSET_EVENTS",
-    "SCHEDULED_TIME_TAG",
     "BaseDirectExecutionContext",
     "CheckError",
     "DimensionDependency",
     "PartitionsSubset",
-    "SharedSensor",
     "UnresolvedAssetJobDefinition",
     "UpstreamPartitionsResult",
-    "asset_keys_by_op",
-    "direct_run_tags",
-    "hook_step_context",
-    "instance_id",
-    "quiet",
-    "report_materializations",
-    "requested_before",
-    "schedule_name",
-    "step_context",
-    "ticks_from",
 ]
 
 #: Metadata of an output for which Dagster makes no events of assets: it would call all partitions of a range
