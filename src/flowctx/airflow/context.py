@@ -170,8 +170,8 @@ def run_context(
     if partition is None and scheme is not None and workflow is not None:
         _refuse_no_partition(workflow, scheme, resumes=request.resume_from is not None)
     flow = workflow or workflow_of(context)
-    params = _params(context.get("params") or {}, conf, flow)
-    params = _without_words_of_airflow(params, {*getattr(dag, "params", ()), *(workflow.params if workflow else ())})
+    declared = {*getattr(dag, "params", ()), *(workflow.params if workflow else ())}
+    params = _params(context.get("params") or {}, conf, flow, declared)
     known = {*params} if request.resume_from else {*getattr(dag, "params", ())}  # what steps wrote may be set anew
     if not strict:
         known |= _warned(params, known.union(workflow.params if workflow is not None else ()))
@@ -218,7 +218,8 @@ def run_context(
         idempotency_key=f"{key}|{name}" if (key := request.idempotency_key) and name != usual else key,
         params=params,
         metadata=metadata,
-        started_at=_started_at(run),
+        # ``DAG.test`` and ``airflow dags test`` say the logical date, and let it run after now.
+        started_at=run.run_after if run.start_date == run.logical_date else run.start_date,
     )
     if day is None and before is None and not another_day:
         _warn_of_other_dates(dag, ctx, time)
@@ -331,23 +332,18 @@ def _key(value: Any, scheme: PartitionScheme | None) -> Mapping[str, str]:
     return found
 
 
-def _params(params: Mapping[str, Any], conf: Mapping[str, Any], workflow: Workflow | None) -> dict[str, Any]:
+def _params(
+    params: Mapping[str, Any], conf: Mapping[str, Any], workflow: Workflow | None, declared: Collection[str]
+) -> dict[str, Any]:
     """Return the parameters: Airflow's merge of the DAG's and ``conf``, without the keys that say who the run is.
 
     Those of a workflow are what ``conf`` says, as on every engine, also if ``dag_run_conf_overrides_params`` is off.
+    What Airflow and its lineage write into ``conf`` is none, unless somebody declares it.
     """
     own = workflow.params if workflow is not None else {}
     merged = {**own, **conf, **params, **{name: conf[name] for name in own if name in conf}}
-    return {name: _value(value, name) for name, value in merged.items() if name not in RESERVED_NAMES}
-
-
-def _without_words_of_airflow(params: Mapping[str, Any], declared: Collection[str]) -> dict[str, Any]:
-    """Return parameters without what Airflow and its lineage write into ``conf``, unless somebody declares it."""
-    return {
-        name: value
-        for name, value in params.items()
-        if name in declared or not (name == _LINEAGE or name.startswith(_OF_AIRFLOW))
-    }
+    words = {name for name in merged if name == _LINEAGE or name.startswith(_OF_AIRFLOW)}.difference(declared)
+    return {name: _value(value, name) for name, value in merged.items() if name not in words.union(RESERVED_NAMES)}
 
 
 def _warned(params: Mapping[str, Any], known: Collection[str]) -> set[str]:
@@ -364,11 +360,6 @@ def _value(value: Any, name: str) -> Any:
         return from_json(value, name)
     except PayloadError:
         return value
-
-
-def _started_at(run: Any) -> Any:
-    """Return when a run started: ``DAG.test``, ``airflow dags test`` say the logical date, and let it run after now."""
-    return run.run_after if run.start_date == run.logical_date else run.start_date
 
 
 def _engine(dag: Any, run: Any, ti: Any) -> dict[str, Any]:

@@ -93,10 +93,11 @@ def workflow_dag(
     by_inputs = _by_inputs(workflow, mapped, dag_kwargs, on_restatement)
     instances = _instances(workflow, mapped)
     scheme = workflow.partitions.without(*mapped) if workflow.partitions is not None else None
+    params = {name: Param(each.form_default, **_schema(each)) for name, each in workflow.parameters.items()}
     arguments: dict[str, Any] = {
         "dag_id": (dag_id := dag_kwargs.get("dag_id", workflow.name)),
         "schedule": None if scheme is None else PartitionTimetable(scheme, dag_id=dag_id, timezone=_zones(dag_kwargs)),
-        "params": {name: _param(parameter) for name, parameter in workflow.parameters.items()} | _step_config(workflow),
+        "params": params | _step_config(workflow),
         **dag_kwargs,
         **_rule_of_all(as_of, dag_kwargs),
     }
@@ -193,12 +194,8 @@ def _by_inputs(
     return inputs_schedule(workflow, start_date, on_restatement or "ignore", end_date)
 
 
-def _param(parameter: Parameter) -> Param:
-    """Return a parameter as the trigger form shows it and Airflow checks it: with the type of its default."""
-    return Param(parameter.form_default, **_schema(parameter))
-
-
 def _schema(parameter: Parameter) -> dict[str, Any]:
+    """Return how the trigger form shows a parameter and Airflow checks it: with the type of its default."""
     schema: dict[str, Any] = dict(_SCHEMAS.get(parameter.kind, {}))
     if parameter.choices:
         schema["enum"] = parameter.form_choices

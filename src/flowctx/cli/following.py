@@ -158,12 +158,13 @@ def show_tally(
             }
         )
         return
+    nothing = "nothing ended" if progress.left or progress.under_way else "nothing was left to run"
     print_facts(
         {
             "batch": batch_id,
             "partitions": f"{progress.total:,}",
             "before": ", ".join(f"{count:,} {state}" for state, count in before.items()) or None,
-            "now": ", ".join(f"{count:,} {state}" for state, count in ended.items()) or _nothing_ended(progress),
+            "now": ", ".join(f"{count:,} {state}" for state, count in ended.items()) or nothing,
             "waiting": f"{progress.waiting:,}, for what failed" if progress.waiting else None,
             "under way": f"{progress.under_way:,}, when this ended" if progress.under_way else None,
             "left": f"{progress.left:,}" if progress.left else None,
@@ -176,10 +177,6 @@ def show_tally(
             "--from-step STEP runs again what has changed; status tells what has, and why they had failed before"
         )
     _show_hints(progress, shlex.quote(batch_id), from_step, refused)
-
-
-def _nothing_ended(progress: LaunchProgress) -> str:
-    return "nothing ended" if progress.left or progress.under_way else "nothing was left to run"
 
 
 def _show_hints(progress: LaunchProgress, batch_id: str, from_step: str | None, refused: int) -> None:

@@ -214,9 +214,9 @@ def read_params(workflow: Workflow | None, texts: Mapping[str, str]) -> dict[str
     return {n: known[n].read_text(text) if n in known else typed_value(text) for n, text in texts.items()}
 
 
-def _partition(ctx: click.Context, param: click.Parameter, text: str | None) -> PartitionKey | None:
-    if text is None:
-        return None
+def _partition(ctx: click.Context, param: click.Parameter, text: str | None) -> PartitionKey | str | None:
+    if text is None or "=" not in text:
+        return text
     key = PartitionKey.parse(text)
     for name, value in key.items():
         if _DATE.fullmatch(value):
@@ -300,11 +300,7 @@ def partition_option(help_text: str) -> Callable[[_F], _F]:
     Args:
         help_text: What it is for.
     """
-    return click.option("--partition", metavar="KEY", callback=_partition_or_values, help=help_text)
-
-
-def _partition_or_values(ctx: click.Context, param: click.Parameter, text: str | None) -> PartitionKey | str | None:
-    return text if text and "=" not in text else _partition(ctx, param, text)
+    return click.option("--partition", metavar="KEY", callback=_partition, help=help_text)
 
 
 #: Adds the argument that says which workflow: its place, or its name in ``[tool.flowctx]``.

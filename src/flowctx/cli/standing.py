@@ -210,13 +210,10 @@ def _show_status(found: BatchStatus, most: int, asked: Sequence[str]) -> None:
             echo(line)
         if found.failed > most:
             echo(f"{found.failed - most:,} more: --failures {found.failed}")
-    for note in (superseded_text(found.superseded, found.total), _on_rest(found)):
+    on_rest = advice_on_rest(found.counts, found.engines, found.batch, found.unrecorded)
+    for note in (superseded_text(found.superseded, found.total), on_rest):
         if note is not None:
             echo(note)
-
-
-def _on_rest(found: BatchStatus) -> str | None:
-    return advice_on_rest(found.counts, found.engines, found.batch, found.unrecorded)
 
 
 def _show_reasons(found: BatchStatus) -> None:

@@ -164,11 +164,8 @@ class OutputStore:
         folder = self.folder(asset_path, key)
         if not folder.exists():
             return []
-        return [path for path in folder.iterdir() if _is_capture(path.name)]
-
-
-def _is_capture(name: str) -> bool:
-    return name.startswith("@") and name.endswith(".json") and name != _LATEST
+        there = {path.name: path for path in folder.iterdir()}
+        return [there[n] for n in there if n.startswith("@") and n.endswith(".json") and n != _LATEST]
 
 
 def _segment(text: str) -> str:

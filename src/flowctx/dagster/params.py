@@ -8,7 +8,7 @@ import dagster as dg
 
 from flowctx.core.data.encoding import from_json
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.parameters import SHOWN_AS_TEXT, Parameter
+from flowctx.core.workflow.parameters import SHOWN_AS_TEXT
 from flowctx.core.workflow.run_request import RESERVED_NAMES
 
 
@@ -25,7 +25,10 @@ def params_resource(workflow: Workflow) -> dg.ResourceDefinition:
 
             {"resources": {"daily_prices_params": {"config": {"max_move": 0.3}}}}
     """
-    fields = {name: _field(parameter) for name, parameter in workflow.parameters.items()}
+    fields = {
+        name: dg.Field(_config_type(parameter.kind), default_value=parameter.form_default, is_required=False)
+        for name, parameter in workflow.parameters.items()
+    }
     requests = {name: dg.Field(dg.Any, is_required=False) for name in RESERVED_NAMES}
     schema: Any = dg.Permissive(fields) if workflow.extra_params else requests | fields  # type: ignore[no-untyped-call]
     return dg.ResourceDefinition(
@@ -35,12 +38,8 @@ def params_resource(workflow: Workflow) -> dg.ResourceDefinition:
     )
 
 
-def _field(parameter: Parameter) -> dg.Field:
-    """Return a parameter as the launchpad shows it and Dagster checks it: with the type of its default."""
-    return dg.Field(_config_type(parameter.kind), default_value=parameter.form_default, is_required=False)
-
-
 def _config_type(kind: type) -> Any:
+    """Return how the launchpad shows a parameter and Dagster checks it: with the type of its default."""
     if kind is bool:
         return bool
     if kind is list:

@@ -11,7 +11,7 @@ from flowctx.core.data.handles import bind
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.data.tables import Table
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.records import Capture, RunRecord, RunStatus, StepRecord
+from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope, load_output
 from flowctx.core.partitions.key import PartitionKey
@@ -78,8 +78,8 @@ class Recorded:
             if record.status is StepStatus.OK
         }
         captures = ledger.captures(workflow=workflow.name, partition=key)
-        capture = next((_state(one) for one in captures if one.holder == found[0].key.digest), None)
-        return cls(run=found[0], capture=capture, steps=steps, outputs=outputs, batch_id=batch_id)
+        states = ("skipped" if one.is_hole else str(one.state) for one in captures if one.holder == found[0].key.digest)
+        return cls(run=found[0], capture=next(states, None), steps=steps, outputs=outputs, batch_id=batch_id)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -144,10 +144,6 @@ def end_changes(one: Recorded, other: Recorded) -> list[Change]:
         return []
     before, after = ({"run": _there(side), "capture": side.capture} for side in (one, other))
     return list(changes(before, after, Tolerance()))
-
-
-def _state(capture: Capture) -> str:
-    return "skipped" if capture.is_hole else str(capture.state)
 
 
 def _there(side: Recorded) -> str:
