@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adapters.engine_servers import Airflow
-from adapters.recorded_parts import record_failure, record_part
+from adapters.recorded_parts import record_failure, record_part, record_skip
 from backfill.flows import flow
 from flowctx import Backfill, Daily, EngineError, EngineUnavailable, PartitionScheme, run
 from flowctx.airflow import PartitionTimetable
@@ -192,15 +192,17 @@ def test_after_a_second_death_what_failed_is_cleared_alone(airflow: Airflow, led
     assert [(body["dag_run_id"], body["task_ids"]) for body in airflow.cleared] == [(again, ["check"])]
 
 
-@pytest.mark.parametrize("number", [1, 2])
-def test_a_run_that_went_on_here_and_failed_runs_again(airflow: Airflow, ledger: Ledger, number: int) -> None:
+@pytest.mark.parametrize(("here", "number"), [(1, 1), (1, 2), (2, 2)])
+def test_a_run_that_went_on_here_and_failed_runs_again(
+    airflow: Airflow, ledger: Ledger, here: int, number: int
+) -> None:
     """Whatever Airflow calls it, what is not complete is cleared; with other parameters there is another run."""
     airflow.had_ledger = True
     airflow.tasks = [{"task_id": step, "state": "success", "try_number": 1} for step in flow.steps]
     some = Backfill(flow, f"{SOME},tier=T2", "b", params={"number": 1}, ledger=open_ledger("memory://"))
     some.launch(AirflowLauncher(airflow.url))
     (run_id,) = airflow.runs
-    record_failure(ledger, "local", run_id, number=1)
+    record_failure(ledger, "local", run_id, number=here)
     again = Backfill(flow, f"{SOME},tier=T2", "b", params={"number": number}, ledger=ledger)
     again.launch(AirflowLauncher(airflow.url), retry_failed=True, extend=True)
     if number == 1:
@@ -209,6 +211,17 @@ def test_a_run_that_went_on_here_and_failed_runs_again(airflow: Airflow, ledger:
         assert airflow.cleared == []
         assert [run["conf"].get("resume_from") for run in airflow.runs.values()] == [None, run_id]
         assert [run["conf"]["number"] for run in airflow.runs.values()] == [1, 2]
+
+
+def test_a_skip_here_is_tried_again_on_airflow(airflow: Airflow, ledger: Ledger) -> None:
+    """What Airflow had skipped before is cleared, as where nobody had tried it here."""
+    airflow.tasks = [{"task_id": step, "state": "skipped", "try_number": 1} for step in flow.steps]
+    some = Backfill(flow, f"{SOME},tier=T1", "b", ledger=ledger)
+    some.launch(AirflowLauncher(airflow.url))
+    (run_id,) = airflow.runs
+    record_skip(ledger, "local", run_id)
+    some.launch(AirflowLauncher(airflow.url), retry_skipped=True)
+    assert [(body["dag_run_id"], body["task_ids"]) for body in airflow.cleared] == [(run_id, sorted(flow.steps))]
 
 
 def test_a_skip_is_not_lost(airflow: Airflow, ledger: Ledger) -> None:
@@ -395,3 +408,13 @@ def test_new_parameters_are_those_of_another_run(airflow: Airflow, ledger: Ledge
         again.launch(AirflowLauncher(airflow.url), retry_failed=True, extend=True)
     assert [run["conf"]["number"] for run in airflow.runs.values()] == [1, 1, 1, 2, 2, 2]
     assert airflow.cleared == []
+
+
+def test_a_failure_of_before_the_new_parameters_is_no_run_of_them(airflow: Airflow, ledger: Ledger) -> None:
+    """A batch that got others for what it added clears nothing that has the ones of before."""
+    airflow.state = "failed"
+    for tiers, number, again in (("T1", 1, False), ("T1|T2", 2, False), ("T1|T2", 2, True)):
+        some = Backfill(flow, f"{SOME},tier={tiers}", "b", params={"number": number}, ledger=ledger)
+        some.launch(AirflowLauncher(airflow.url), extend=True, retry_failed=again)
+    confs = {run["dag_run_id"]: run["conf"]["number"] for run in airflow.runs.values()}
+    assert (list(confs.values()), [confs[body["dag_run_id"]] for body in airflow.cleared]) == ([1, 2, 2], [2])

@@ -96,49 +96,41 @@ class AirflowLauncher(PollingLauncher):
 
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
         dag = self._dags[job.workflow or batch.workflow]
-        elsewhere = job.before if before is None else None
         # A part may have been a run of a DAG with some of the steps.
         if before is not None and (before.part or needs_another_run(job, before)):
-            job, before = as_another_run(job, before), None
+            return self._post(dag, as_another_run(job, before), is_other=True)
         if before is not None and dag.run_again(job, before):
             return self._launched(job, before.run_id, before.attempt + 1)
         if before is not None and before.recorded:  # it was deleted since
-            job = as_another_run(job, before)
+            return self._post(dag, as_another_run(job, before), is_other=True)
+        return self._post(dag, job)
+
+    def _post(self, dag: AirflowDag, job: Job, *, is_other: bool = False) -> PartitionRun:
         answer = dag.post(job)
-        if answer.status == 409 and elsewhere and self._is_older(dag, job, elsewhere):
-            job = as_another_run(job, elsewhere)
-            answer = dag.post(job)
         if answer.status == 409:
-            return self._there_already(dag, job, answer)
+            return self._there_already(dag, job, answer, is_other=is_other)
         if answer.status == 404:
             raise EngineError(f"DAG {dag.dag_id!r} at {self._client.url} is gone: {answer.detail}")
         if answer.status >= 400:
             return self._refused(job, answer.detail)
         return self._launched(job, job.run_id)
 
-    def _is_older(self, dag: AirflowDag, job: Job, elsewhere: PartitionRun) -> bool:
-        """Return whether the run that is there is not one of this job, but ended before the job ran elsewhere."""
-        if elsewhere.run_id == job.run_id and not needs_another_run(job, elsewhere):
-            return False
-        found = dag.run(job.run_id)
-        if found.status != 200 or found.data["state"] in LIVE:
-            return False
-        ended = dag.partition_run(found.data, job.partition).ended_at
-        return ended is None or ended < (elsewhere.ended_at or elsewhere.last_seen_at)
-
-    def _there_already(self, dag: AirflowDag, job: Job, answer: Answer) -> PartitionRun:
+    def _there_already(self, dag: AirflowDag, job: Job, answer: Answer, *, is_other: bool) -> PartitionRun:
         """Go on with a run that an earlier launch started: that could not say so any more, or it went on elsewhere."""
         found = dag.run(job.run_id)
         if found.status != 200:
             return self._refused(job, answer.detail)
         if found.data["state"] in LIVE:
             return self._launched(job, job.run_id)
-        known = job.before is not None and job.before.run_id == job.run_id and job.before.recorded
-        outcome = replace(dag.partition_run(found.data, job.partition), recorded=known)
-        undone = not outcome.state.done or (known and job.incomplete)
-        if undone and dag.run_again(job, outcome):
+        there, before = dag.partition_run(found.data, job.partition), job.before
+        is_older = before is not None and _is_older(there, before)
+        known = before is not None and before.run_id == job.run_id and before.recorded
+        if not is_older and there.state.done and not (known and job.incomplete):
+            return there
+        goes_on = before is None or not is_older or (before.run_id == job.run_id and not needs_another_run(job, before))
+        if (goes_on or is_other) and dag.run_again(job, replace(there, recorded=known)):
             return self._launched(job, job.run_id, 2)
-        return outcome
+        return there if is_other else self._post(dag, as_another_run(job, before or there), is_other=True)
 
     def _changed(self, batch: BatchRecord, active: Mapping[str, UnderWay]) -> Iterator[tuple[str, PartitionRun]]:
         for name in dict.fromkeys(job.workflow or batch.workflow for job, _ in active.values()):
@@ -193,3 +185,9 @@ class AirflowLauncher(PollingLauncher):
                 yield replace(
                     run, state=PartitionState.CANCELED, ended_at=ended, last_seen_at=now, step=None, error=None
                 )
+
+
+def _is_older(there: PartitionRun, before: PartitionRun) -> bool:
+    """Return whether a run that is there had ended before a job was last tried, elsewhere."""
+    ended = there.ended_at
+    return before.attempt > 0 and (ended is None or ended < (before.ended_at or before.last_seen_at))

@@ -104,12 +104,14 @@ class AirflowDag:
         return self.api.call("GET", self._path(run_id))
 
     def run_again(self, job: Job, before: PartitionRun) -> bool:
-        """Clear what a run needs again to be whole; returns whether the run is still there, and has tasks."""
+        """Clear what a run needs again to be whole; returns whether it is there, with tasks and a job's parameters."""
         run = self.run(before.run_id)
-        if run.status == 404 or not (instances := self._instances(before.run_id)):
+        if run.status == 404 or not self._has_params(run.data, job):
+            return False
+        if not (instances := self._instances(before.run_id)):
             return False
         tasks = set(tasks_to_run(instances, self._never_ran(run.data, instances)))
-        if before.state is PartitionState.SKIPPED:
+        if job.before is not None and job.before.state is PartitionState.SKIPPED:
             tasks |= {instance["task_id"] for instance in instances if instance["state"] == "skipped"}
         # Somebody may have marked a task, or the run, as successful, and the step has not run for all that.
         refreshing = {step.name for step in self.workflow.steps.values() if step.refresh}
@@ -119,6 +121,10 @@ class AirflowDag:
         if all_again or not (before.recorded or self._xcom_has_all(before)):
             tasks = {instance["task_id"] for instance in instances}
         return self._clear(before.run_id, tasks)
+
+    def _has_params(self, run: Mapping[str, Any], job: Job) -> bool:
+        params: dict[str, Any] = to_json(self.workflow.params) | (run["conf"] or {})
+        return all(params.get(name) == value for name, value in to_json(job.params).items())
 
     def _clear(self, run_id: str, tasks: Collection[str]) -> bool:
         """Clear tasks of a run and what follows them, to run with the latest code; returns whether it is there."""
