@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 from airflow.models.taskinstance import TaskInstance, clear_task_instances
-from airflow.sdk import DAG, chain, task
+from airflow.sdk import DAG, TaskGroup, chain, task
 
 from adapters.test_airflow_parts import change
 from flowctx import Workflow, resume
@@ -178,11 +178,13 @@ def test_a_record_is_outdated_if_it_is_from_before_a_clear(ledger, made):
     assert is_outdated({"ti": ti, "dag_run": SimpleNamespace(start_date=noon)}, tasks, recorder) is (made < 0)
 
 
-def test_a_task_that_is_not_named_as_its_step_is_known_by_it(ledger):
-    """It could not run, and an ordinary clean-up makes the run a success of Airflow's."""
-    flow = Workflow("renamed_task")
+@pytest.mark.parametrize("task_id", ["publish", "publish_prices"])
+def test_a_task_that_is_not_named_as_its_step_is_known_by_it(ledger, task_id):
+    """It could not run, and an ordinary clean-up makes the run a success of Airflow's; others are named as the step."""
+    flow, beside = Workflow(f"{task_id}_task"), Workflow(f"{task_id}_beside")
     flow.step("load")(lambda ctx: None)
     flow.step("publish", after=[])(lambda ctx: None)
+    beside.step("publish")(lambda ctx: None)
 
     @task
     def check():
@@ -191,10 +193,13 @@ def test_a_task_that_is_not_named_as_its_step_is_known_by_it(ledger):
     @task(trigger_rule="all_done")
     def clean(): ...
 
-    with DAG("renamed_task_dag") as dag:
-        load = StepOperator(step=flow["load"], workflow=flow)
-        chain(check(), StepOperator(step=flow["publish"], workflow=flow, task_id="publish_prices"), last := clean())
-        load >> last
-    found = ledger.get_run(run_dag(dag).run_id)
+    with DAG(f"{task_id}_dag") as dag:
+        first, last = check(), clean()
+        with TaskGroup("eod"):
+            StepOperator(step=flow["load"], workflow=flow) >> last
+            chain(first, StepOperator(step=flow["publish"], workflow=flow, task_id=task_id), last)
+        with TaskGroup("live"):
+            StepOperator(step=beside["publish"], workflow=beside)
+    found = ledger.get_run(run_dag(dag).run_id, workflow=flow.name)
     why = "step 'publish': it did not run, because a task before it failed"
     assert (found.status, found.error) == (RunStatus.FAILED, why)

@@ -7,7 +7,6 @@ import os
 import queue
 import threading
 import time
-from collections import Counter
 from typing import Any, Final, NamedTuple
 
 from airflow.listeners import hookimpl
@@ -71,7 +70,7 @@ def record_end(ended: Ended) -> None:
 
 
 def _undone(run: RunRecord) -> dict[str, Undone] | None:
-    """Return the steps whose tasks failed, or could not run.
+    """Return the steps whose tasks failed, or could not run; ``None`` if there is a step whose task is not known.
 
     An ordinary task that runs whatever happened lets Airflow call such a run a success.
     """
@@ -90,11 +89,10 @@ def _undone(run: RunRecord) -> dict[str, Undone] | None:
     except Exception as exc:  # noqa: BLE001  # that it is over is to be recorded all the same
         logger.warning("which steps of run %s could not run is not known: %s", run.run_id, error_text(exc))
         return None
-    names = {task_id: task_id.rpartition(".")[-1] for task_id in tasks}
-    count = Counter(names.values())
-    # Where several are named so, all but one are ordinary tasks.
-    ids = {name: at for at, name in names.items() if count[name] == 1} | engine.get(TASK_IDS, {})
-    ended = {step: tasks[ids[step]] for step in run.steps if ids.get(step) in tasks}
+    ids = {step: step for step in run.steps} | engine.get(TASK_IDS, {})
+    ended = {step: tasks[at] for step, at in ids.items() if at in tasks}
+    if not ended.keys() >= {*(run.selected or run.steps)}:
+        return None  # of a mapped task that could not begin there is no instance for the run
     return {step: Undone(UNRECORDED[state], at) for step, (state, at) in ended.items() if state in UNRECORDED}
 
 

@@ -173,7 +173,7 @@ def _open(operator: StepTask, context: Any) -> tuple[Recorder, dict[str, Any]]:
 
 def _with_task_ids(ctx: WorkflowContext, tasks: Mapping[str, Any]) -> WorkflowContext:
     """Return a context that says which tasks are not named as their steps, for whoever ends the run without the DAG."""
-    ids = {step_name(task): at for at, task in tasks.items() if at.rpartition(".")[-1] != step_name(task)}
+    ids = {step_name(task): at for at, task in tasks.items() if at != step_name(task)}
     engine = {**engine_of(ctx), TASK_IDS: ids} if ids else engine_of(ctx)
     return replace(ctx, metadata={**ctx.metadata, "engine": engine})
 
