@@ -224,3 +224,30 @@ def test_an_asset_reads_and_stores_the_capture_that_goes_on(ledger, tmp_path, ba
     capture_id = ledger.get_run(failed.run_id).context.capture_id
     assert seen == [capture_id, failed.run_id, failed.run_id]
     assert capture_id in bench.outputs.captures("beside", "IBM")
+
+
+@pytest.mark.parametrize("scheme", [None, PartitionScheme(symbol=["IBM", "AAPL"])])
+def test_an_asset_without_partitions_stores_one_capture_for_each_run_that_goes_on(ledger, tmp_path, scheme):
+    """Also of one batch: that of the workflow, or where this has partitions, one of its own."""
+    flow = Workflow("going_on_whole", partitions=scheme)
+
+    @flow.step()
+    def load(ctx):
+        if BROKEN[0]:
+            raise ValueError("down")
+        return {}
+
+    @dg.asset(deps=[asset_key(flow, "load")], io_manager_key="workflow_io_manager")
+    def beside(): ...
+
+    bench, days = Bench(flow, tmp_path, beside), ["2026-01-05", "2026-01-06"]
+    keys = ["IBM", "AAPL"] if scheme else [None, None]
+    dates = [{} if scheme else {"flowctx/as_of_date": day} for day in days]
+    failed = [bench.run(key, tags={"flowctx/batch_id": "B", **date}) for key, date in zip(keys, dates, strict=True)]
+    BROKEN[:] = [False]
+    for key, before in zip(keys, failed, strict=True):
+        assert bench.run(key, tags={"flowctx/resume_from": before.run_id}).success
+    captures = bench.outputs.captures("beside", None)
+    assert len(captures) == 2
+    if scheme is None:
+        assert captures == [ledger.get_run(before.run_id).context.capture_id for before in failed]

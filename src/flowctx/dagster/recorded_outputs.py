@@ -70,10 +70,9 @@ class RecordedOutputs:
     #: Where what is large is kept.
     artifacts: ArtifactStore | None
 
-    def name_of_captures(self, run_id: str) -> str | None:
-        """Return the batch or the run that the captures of a run are named by, if it is recorded."""
-        found = (run.context.capture_id for run in self.ledger.list_runs(run_id=run_id, limit=1))
-        return next((str(capture_id).rpartition("|")[2] for capture_id in found), None)
+    def context(self, run_id: str) -> WorkflowContext | None:
+        """Return the context of a run, if it is recorded."""
+        return next((run.context for run in self.ledger.list_runs(run_id=run_id, limit=1)), None)
 
     def of_captures(self, place: OutputPlace, capture_ids: Iterable[str]) -> StoredOutput | None:
         """Return what a step handed on in the first of these captures of which a run is recorded."""

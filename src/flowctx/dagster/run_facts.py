@@ -47,8 +47,8 @@ class RunFacts:
     root: dg.DagsterRun | None = None
     #: Asks for the runs that this one executes again, the last first.
     runs_before: Callable[[], Iterable[RunBefore]] = tuple
-    #: The batch or run that the captures of the run are named by which this one continues, where somebody asked.
-    captures_of: str | None = None
+    #: The context of the run that this one continues, where somebody asked.
+    continued: WorkflowContext | None = None
     #: Dagster's partition keys: one, those of a range, or none.
     keys: tuple[str, ...] = ()
     #: The definition that the keys are of.
@@ -109,7 +109,9 @@ class RunFacts:
     @property
     def captures_named(self) -> str:
         """What the ids of captures end with."""
-        return self.captures_of or self.batch_id or self.first_run_id
+        if self.continued is not None:
+            return str(self.continued.capture_id).rpartition("|")[2]
+        return self.batch_id or self.first_run_id
 
     def keys_of(self, workflow: Workflow | None) -> tuple[str | None, ...]:
         """Return the keys for which a workflow has a context: one without partitions may sit in a partitioned run.
@@ -229,8 +231,11 @@ class RunFacts:
         request = self.request({})
         self._check_own(request)
         partition = self._partition(key, scheme, request)
-        batch_id, occasion = request.batch_id or self.batch_id, None
+        before, occasion = self.continued, None
+        if partition is None and before is not None and before.partition is None:
+            return None, request.capture_id or str(before.capture_id)
         if partition is None:
+            batch_id = before.batch_id if before is not None else request.batch_id or self.batch_id
             time = self.time(None, None, None)
             known = _DATES.first((self.run_id, str(None))) if request.as_of_date is None else None
             day = known[0] if known else date_of_run(time=time, as_of_date=request.as_of_date).date

@@ -115,12 +115,11 @@ class RunStorage:
         return self.current(place) if found is None else found
 
     def with_captures(self, facts: RunFacts) -> RunFacts:
-        """Return what Dagster says of a run, with what names the captures of the run that it continues, if it does."""
+        """Return what Dagster says of a run, with the context of the run that it continues, if it does."""
         resume_from = facts.tag("resume_from")
         if resume_from is None:
             return facts
-        captures_of = self._ask(lambda recorded: recorded.name_of_captures(resume_from), None)
-        return replace(facts, captures_of=captures_of)
+        return replace(facts, continued=self._ask(lambda recorded: recorded.context(resume_from), None))
 
     def current(self, place: OutputPlace) -> StoredOutput:
         """Return the file that was written last, unless what is current by the ledger is newer.
@@ -181,7 +180,7 @@ class RunStorage:
             return stored
 
     def _of_the_run(self, place: OutputPlace, facts: RunFacts) -> StoredOutput | None:
-        named = facts.captures_of or facts.tag("capture_id") or facts.captures_named
+        named = (facts.tag("capture_id") if facts.continued is None else None) or facts.captures_named
         found = self.outputs.of_run(place.asset_path, place.key, named)
         # Of several dates in one batch, that of this run; a run about none of them reads the latest.
         by_run = next((output for output in found if output.run_id in (facts.run_id, facts.first_run_id)), None)
