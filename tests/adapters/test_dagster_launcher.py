@@ -185,6 +185,31 @@ def test_a_start_that_took_too_long_is_tried_once_more(monkeypatch: pytest.Monke
     assert [starting.once(start, lambda: None) for _ in range(2)] == [None, *answers]
 
 
+def test_a_run_that_begins_after_its_start_was_lost_is_no_second_one() -> None:
+    """Dagster makes a run once its code has answered: it is looked for again before another one is asked for."""
+    asked, looked = [], [None, {"runId": "late"}]
+
+    def start() -> Any:
+        asked.append("run")
+        raise EngineUnavailable("timed out")
+
+    starting = Starting()
+    answers = [starting.once(start, lambda: looked.pop(0), again=True) for _ in range(2)]
+    assert (answers, asked) == ([None, {"__typename": STARTED, "run": {"runId": "late"}}], ["run"])
+
+
+def test_code_that_is_gone_is_waited_for_once_where_a_run_was_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A re-execution that is refused is no sign that the code is back."""
+    now = [0.0]
+    monkeypatch.setattr(http.time, "monotonic", lambda: now[0])
+    starting, answers = Starting(), []
+    while now[0] < 200 and None in (answers or [None]):
+        assert starting.once(lambda: MOVED, lambda: None, again=True) is MOVED
+        answers = [starting.once(lambda: GONE, lambda: None)]
+        now[0] += 10
+    assert (answers, now[0] < 100) == ([GONE], True)
+
+
 @pytest.mark.parametrize("answer", [GONE, MOVED, TROUBLE])
 def test_what_failed_and_cannot_be_re_executed_is_run_anew(dagster: Dagster, ledger: Ledger, answer: Any) -> None:
     """Its job is gone, say, or a step of it has another name: its retry is a new run as the job is now, at once."""

@@ -166,6 +166,7 @@ class DagsterLauncher(PollingLauncher):
     def _prepare(self, batch: BatchRecord) -> None:
         # A launcher that was killed a moment ago may have asked for one more run than it could note.
         self._looks = dict.fromkeys(batch.workflows, self._max_active)
+        self._starting = Starting()
 
     def _obstacle(self, batch: BatchRecord) -> str | None:
         return self.obstacle()
@@ -187,7 +188,6 @@ class DagsterLauncher(PollingLauncher):
         begun = partial(self._begun, workflow, job, known)
         answer = self._starting.once(partial(self._start, target, job, before), begun, again=before is not None)
         if answer is None:
-            self._looks[name] += before is None  # the next try looks first whether this one began after all
             return None
         if answer["__typename"] == STARTED:
             return self._launched(job, answer["run"]["runId"], before.attempt + 1 if before else 1)

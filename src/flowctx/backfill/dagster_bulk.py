@@ -85,7 +85,7 @@ class DagsterBulkLauncher(BulkLauncher):
             EngineError: Dagster does not take one.
         """
         self._request, self._waiting, self._active = request, list(enumerate(slices)), {}
-        self._batch_id = request.batch_id
+        self._batch_id, self._starting = request.batch_id, Starting()
         self._failed, self._attempts = set(), Counter()  # what slices before these have left is in these
         self._fill()
 

@@ -44,6 +44,8 @@ class Starting:
 
     def __init__(self) -> None:
         self._patience: Patience | None = None
+        #: Whether the answer to the last try was lost, which may begin a run a moment later.
+        self._lost = False
 
     def once(
         self,
@@ -56,23 +58,24 @@ class Starting:
 
         Args:
             start: Asks for it, once.
-            find: Looks for the run where an answer was lost.
+            find: Looks for the run where an answer was lost; right after that, and before the next try.
             again: Whether it is a re-execution: what is wrong is not waited for, since the run may be gone for good
                 while its job can be run anew.
 
         Raises:
             EngineUnavailable: It cannot be reached for too long, and there is no such run.
         """
+        answer, self._lost = _started(find()) if self._lost else None, False
         try:
-            answer = start()
+            answer = answer or start()
         except EngineUnavailable:
-            found = find()
-            if found is None:
-                if self._may_wait():
-                    return None
-                raise
-            answer = {"__typename": STARTED, "run": found}
-        if not (is_away(answer) or is_trouble(answer)):
+            answer = _started(find())
+            if answer is None:
+                self._lost = self._may_wait()
+                if not self._lost:
+                    raise
+                return None
+        if answer["__typename"] == STARTED or not (again or is_away(answer) or is_trouble(answer)):
             self._patience = None
         elif not again and self._may_wait():
             return None
@@ -85,6 +88,11 @@ class Starting:
             return True
         self._patience = None
         return False
+
+
+def _started(run: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return what Dagster answers where a run has begun, if it has."""
+    return None if run is None else {"__typename": STARTED, "run": run}
 
 
 def is_away(answer: Mapping[str, Any]) -> bool:
