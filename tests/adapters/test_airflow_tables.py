@@ -12,8 +12,8 @@ from airflow.models.xcom import XComModel
 from airflow.sdk import DAG, task
 from airflow.utils.session import create_session
 
-from flowctx import ContextError, MissingKey, Workflow, resume, run
-from flowctx.airflow import load_output, load_table, workflow_context, workflow_dag
+from flowctx import ArtifactError, ContextError, MissingKey, StepResult, Workflow, resume, run
+from flowctx.airflow import StepOperator, load_output, load_table, workflow_context, workflow_dag
 from flowctx.ledger import open_ledger
 from flowctx.testing import run_dag
 
@@ -94,6 +94,46 @@ def test_a_plain_task_reads_an_output_as_the_step_returned_it():
         report(publish(), publish.expand(config=[{"n": 1}, {"n": 2}]))
     run_dag(dag).raise_for_failure()
     assert list(map(repr, seen)) == [repr({**returned, "n": n}) for n in (None, 1, 2)]
+
+
+def test_a_plain_task_hears_that_a_step_has_made_nothing():
+    """A report that runs whatever happened takes no failure and no skip for an output without values."""
+    flow, heard = Workflow("made_nothing"), {}
+
+    @flow.step(after=[])
+    def failed(ctx):
+        raise ValueError("vendor down")
+
+    @flow.step(after=[], optional=True)
+    def tolerated(ctx):
+        raise ValueError("vendor down")
+
+    @flow.step(after=[])
+    def skipped(ctx):
+        return StepResult.skip("no file")
+
+    @flow.step(after="skipped")
+    def follows(ctx): ...
+
+    with DAG("reports") as dag:
+
+        @task(trigger_rule="all_done")
+        def report(name, handed_on):
+            with pytest.raises(ArtifactError) as told:
+                load_output(handed_on)
+            heard[name] = str(told.value)
+
+        steps = {name: StepOperator(step=flow[name], workflow=flow, retries=0) for name in flow.steps}
+        steps["skipped"] >> steps["follows"]
+        for name, step in steps.items():
+            report.override(task_id=f"report_{name}")(name, step.output)
+    run_dag(dag)
+    assert heard == {
+        "failed": "step 'failed' failed: ValueError: vendor down; it has no output to load",
+        "tolerated": "step 'tolerated' failed, which it may: ValueError: vendor down; it has no output to load",
+        "skipped": "step 'skipped' was skipped: no file; it has no output to load",
+        "follows": "the task before handed nothing on: it has not run, or was skipped after another one",
+    }
 
 
 def test_tables_go_where_xcom_keeps_what_is_large(monkeypatch, tmp_path):

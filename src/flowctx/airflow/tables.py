@@ -10,10 +10,12 @@ from flowctx.airflow.recording import store_of_runs
 from flowctx.core.data.encoding import from_json
 from flowctx.core.data.files import File
 from flowctx.core.data.handles import bind
+from flowctx.core.data.plain import FrozenDict
 from flowctx.core.data.previews import handles_of
 from flowctx.core.data.tables import Table
-from flowctx.core.errors import ContextError
-from flowctx.core.execution import envelope
+from flowctx.core.errors import ArtifactError, ContextError
+from flowctx.core.execution.artifacts import ArtifactStore
+from flowctx.core.execution.envelope import output_made
 
 _Handle = TypeVar("_Handle", Table, File)
 
@@ -26,11 +28,12 @@ def load_output(handed_on: Mapping[str, Any]) -> Mapping[str, Any]:
             mapped task that is a list: take each.
 
     Returns:
-        The output; empty where the step was skipped.
+        The output.
 
     Raises:
         PayloadError: It is not what a step hands on.
-        ArtifactError: The output was put into a store, and is gone.
+        ArtifactError: The step was skipped or failed, so that there is none; or the output was put into a store, and is
+            gone.
 
     Example:
         ::
@@ -41,7 +44,7 @@ def load_output(handed_on: Mapping[str, Any]) -> Mapping[str, Any]:
 
             report(publish_step())
     """
-    return envelope.load_output(from_payload(handed_on), store_of_runs())
+    return _output(handed_on, store_of_runs())
 
 
 def load_table(handed_on: Mapping[str, Any], name: str | None = None) -> Table:
@@ -57,6 +60,7 @@ def load_table(handed_on: Mapping[str, Any], name: str | None = None) -> Table:
     Raises:
         ContextError: There is no such table, or several and no name.
         PayloadError: It is not what a step hands on.
+        ArtifactError: The step was skipped or failed, so that it has none.
 
     Example:
         ::
@@ -75,13 +79,20 @@ def load_file(handed_on: Mapping[str, Any], name: str | None = None) -> File:
     return _handle(handed_on, name, File)
 
 
+def _output(handed_on: Mapping[str, Any] | None, store: ArtifactStore | None) -> FrozenDict:
+    if handed_on is None:
+        raise ArtifactError("the task before handed nothing on: it has not run, or was skipped after another one")
+    envelope = from_payload(handed_on)
+    return output_made(envelope, store, f"step {envelope.step!r}")
+
+
 def _handle(handed_on: Mapping[str, Any], name: str | None, kind: type[_Handle]) -> _Handle:
     store = store_of_runs()
     if isinstance(handed_on, Mapping) and set(handed_on) in ({"$table"}, {"$file"}):
         output: Any = from_json(dict(handed_on))
         bind(output, store)
     else:
-        output = envelope.load_output(from_payload(handed_on), store)
+        output = _output(handed_on, store)
     found = {at: handle for at, handle in handles_of(output) if isinstance(handle, kind)}
     word = kind.__name__.lower()
     if name is None and len(found) == 1:

@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 
 from flowctx.core.data.plain import FrozenDict, thaw
 from flowctx.core.errors import ArtifactError, ContextError
-from flowctx.core.execution.envelope import MAX_INLINE_BYTES
+from flowctx.core.execution.envelope import MAX_INLINE_BYTES, output_made
 from flowctx.core.execution.keeping import keep_tables
 from flowctx.core.execution.upstream import Upstream
 from flowctx.core.partitions.key import PartitionKey
@@ -214,11 +214,7 @@ def _annotated(capture: StoredOutput, kind: object) -> Any:
 
 
 def _output_of(capture: StoredOutput) -> FrozenDict:
-    if capture.envelope.status is not StepStatus.OK:
-        named = output_name(capture.asset_path, capture.key)
-        how = "was skipped" if capture.envelope.status is StepStatus.SKIPPED else "failed, which it may"
-        raise ArtifactError(f"{named} {how}: {capture.envelope.error}; it has no output to load")
-    return capture.output
+    return output_made(capture.envelope, capture.artifacts, output_name(capture.asset_path, capture.key))
 
 
 def _upstream(context: dg.InputContext) -> tuple[tuple[str, ...], list[str] | None]:

@@ -15,7 +15,7 @@ from flowctx.core.data.encoding import decode, escape_key, from_json, to_json, u
 from flowctx.core.data.handles import bind
 from flowctx.core.data.plain import EMPTY, ArtifactRef, FrozenDict, freeze
 from flowctx.core.data.tables import MAX_INLINE_BYTES as MAX_INLINE_BYTES
-from flowctx.core.errors import FlowctxError, PayloadError
+from flowctx.core.errors import ArtifactError, FlowctxError, PayloadError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.printable import brief
 from flowctx.core.suggestions import a_kind
@@ -219,3 +219,21 @@ def load_output(envelope: Envelope, store: ArtifactStore | None) -> FrozenDict:
         raise PayloadError(f"the artifact {envelope.output.uri} of step {envelope.step!r} is not an output")
     bind(output, store)
     return output
+
+
+def output_made(envelope: Envelope, store: ArtifactStore | None, named: str) -> FrozenDict:
+    """Return the output in an envelope, for whoever is no step: of a step that made none, there is none to load.
+
+    Args:
+        envelope: The envelope.
+        store: Where outputs that became artifacts are.
+        named: How the message names what is asked for.
+
+    Raises:
+        ArtifactError: The step was skipped or has failed; or the artifact is gone or damaged.
+        PayloadError: There is no store to ask.
+    """
+    if envelope.status is not StepStatus.OK:
+        how = {StepStatus.SKIPPED: "was skipped", StepStatus.TOLERATED: "failed, which it may"}
+        raise ArtifactError(f"{named} {how.get(envelope.status, 'failed')}: {envelope.error}; it has no output to load")
+    return load_output(envelope, store)
