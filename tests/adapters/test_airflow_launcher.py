@@ -213,6 +213,24 @@ def test_a_run_that_went_on_here_and_failed_runs_again(
         assert [run["conf"]["number"] for run in airflow.runs.values()] == [1, 2]
 
 
+@pytest.mark.parametrize("beside", [(), ("live.load",)])
+def test_steps_in_a_task_group_are_known_by_their_names(airflow: Airflow, ledger: Ledger, beside: Any) -> None:
+    """In the XCom of a run and for a retry from a step on, which is refused where it could be either of two tasks."""
+    airflow.had_ledger, airflow.most = True, 100
+    airflow.tasks = [{"task_id": f"eod.{step}", "state": "success", "try_number": 1} for step in flow.steps]
+    some = Backfill(flow, f"{SOME},tier=T2", "b", ledger=ledger)
+    assert some.launch(AirflowLauncher(airflow.url)).ended == {PartitionState.PARTIAL: 1}  # the ledger has nothing
+    record_failure(ledger, "airflow", *airflow.runs)
+    airflow.tasks += [{"task_id": task_id, "state": "success", "try_number": 1} for task_id in beside]
+    launcher, how = AirflowLauncher(airflow.url), {"retry_failed": True, "from_step": "load"}
+    if beside:
+        with pytest.raises(EngineError, match="has no task, or several, named as step 'load', from which"):
+            some.launch(launcher, **how)
+    else:
+        some.launch(launcher, **how)
+    assert [body["task_ids"] for body in airflow.cleared] == ([] if beside else [["eod.check", "eod.load"]])
+
+
 def test_a_skip_here_is_tried_again_on_airflow(airflow: Airflow, ledger: Ledger) -> None:
     """What Airflow had skipped before is cleared, as where nobody had tried it here."""
     airflow.tasks = [{"task_id": step, "state": "skipped", "try_number": 1} for step in flow.steps]

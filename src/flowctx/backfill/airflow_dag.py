@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -104,7 +105,11 @@ class AirflowDag:
         return self.api.call("GET", self._path(run_id))
 
     def run_again(self, job: Job, before: PartitionRun) -> bool:
-        """Clear what a run needs again to be whole; returns whether it is there, with tasks and a job's parameters."""
+        """Clear what a run needs again to be whole; returns whether it is there, with tasks and a job's parameters.
+
+        Raises:
+            EngineError: Which task is the step from which on it is to run cannot be told.
+        """
         run = self.run(before.run_id)
         if run.status == 404 or not self._has_params(run.data, job):
             return False
@@ -116,9 +121,15 @@ class AirflowDag:
         # Somebody may have marked a task, or the run, as successful, and the step has not run for all that.
         refreshing = {step.name for step in self.workflow.steps.values() if step.refresh}
         more = {job.from_step} if job.from_step else refreshing
-        tasks |= {*more, *job.incomplete} & {task["task_id"] for task in instances}
-        all_again = before.state is PartitionState.CANCELED or not tasks
-        if all_again or not (before.recorded or self._xcom_has_all(before)):
+        ids = _ids_of_steps(instances)
+        if job.from_step and job.from_step not in ids:
+            raise EngineError(
+                f"DAG {self.dag_id!r} at Airflow at {self.api.client.url} has no task, or several, named as step "
+                f"{job.from_step!r}, from which it is to run; let one task of it have that name"
+            )
+        tasks |= {ids[step] for step in {*more, *job.incomplete} & ids.keys()}
+        all_again = before.state is PartitionState.CANCELED or not tasks or not more <= ids.keys()
+        if all_again or not (before.recorded or self._xcom_has_all(before, ids)):
             tasks = {instance["task_id"] for instance in instances}
         return self._clear(before.run_id, tasks)
 
@@ -181,9 +192,12 @@ class AirflowDag:
         Raises:
             EngineError: Airflow keeps what they handed on where only a worker can read it.
         """
+        return self._had_ledger(run_id, _ids_of_steps(self._instances(run_id)))
+
+    def _had_ledger(self, run_id: str, ids: Mapping[str, str]) -> bool:
         elsewhere = ""
-        for step in self.workflow.steps:
-            handed_on = self._handed_on(run_id, step)
+        for step in (name for name in self.workflow.steps if name in ids):
+            handed_on = self._handed_on(run_id, ids[step])
             if isinstance(handed_on, Mapping):
                 return bool(handed_on.get(LEDGER_MARK))
             elsewhere = elsewhere or (f"{step!r} handed on is at {handed_on!r:.200}" if handed_on is not None else "")
@@ -191,10 +205,10 @@ class AirflowDag:
             raise EngineError(f"what step {elsewhere}, where workers alone can read it (xcom_backend in [core])")
         return False
 
-    def _xcom_has_all(self, run: PartitionRun) -> bool:
+    def _xcom_has_all(self, run: PartitionRun, ids: Mapping[str, str]) -> bool:
         """Return whether what a run did is in XCom alone; where nobody can tell, it may be missing in a ledger."""
         try:
-            return not self.had_ledger(run.run_id)
+            return not self._had_ledger(run.run_id, ids)
         except EngineUnavailable:
             raise
         except EngineError:
@@ -244,6 +258,13 @@ class AirflowDag:
 
     def _path(self, run_id: str) -> str:
         return run_path(self.dag_id, run_id)
+
+
+def _ids_of_steps(instances: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the tasks that are named as steps are, by name, also in task groups; of several of one name, none."""
+    names = {instance["task_id"]: instance["task_id"].rpartition(".")[-1] for instance in instances}
+    count = Counter(names.values())
+    return {name: task_id for task_id, name in names.items() if count[name] == 1}
 
 
 def run_path(dag_id: str, run_id: str) -> str:
