@@ -90,12 +90,23 @@ def test_a_run_that_goes_on_elsewhere_is_left_alone(flow, ledger):
     assert ledger.get_run("e2").status is RunStatus.RUNNING
 
 
-def test_a_part_that_is_done_is_partial_although_its_engine_failed(ledger):
-    """What failed is another op: none of its own steps is undone."""
-    part = ledger.begin(replace(a_run("e1", batch_id="b"), selected=("a",)))
-    ledger.record(part, [a_step("a")])
-    assert end_run(ledger, ledger.get_run("e1"), RunStatus.FAILED, "another op", lambda run: {}) is RunStatus.PARTIAL
-    assert ledger.get_run("e1").error is None
+@pytest.mark.parametrize(
+    ("selected", "how", "status"),
+    [
+        ((), "ok", RunStatus.OK),
+        ((), "skipped", RunStatus.SKIPPED),
+        (("a",), "ok", RunStatus.PARTIAL),
+        (("a",), "skipped", RunStatus.PARTIAL),
+    ],
+)
+def test_a_run_whose_steps_ended_well_has_ended_so_although_its_engine_failed(ledger, selected, how, status):
+    """What failed is another op: none of its own steps is undone, and where all were skipped there is nothing."""
+    run = ledger.begin(replace(a_run("e1", batch_id="b"), selected=selected))
+    ledger.record(run, [a_step(name, status=how, error=f"{name} is {how}") for name in selected or run.steps])
+    assert end_run(ledger, ledger.get_run("e1"), RunStatus.FAILED, "another op", lambda run: {}) is status
+    is_hole = status is RunStatus.SKIPPED
+    assert ledger.get_run("e1").error == ("a is skipped" if is_hole else None)
+    assert [one.is_hole for one in ledger.captures()] == ([] if selected else [is_hole])
 
 
 @pytest.mark.parametrize("how", ["ok", "skipped"])

@@ -93,15 +93,15 @@ def end_run(
 ) -> RunStatus | None:
     """End a run that the ledger takes for running, as its engine says; what its steps recorded comes first.
 
-    A run that the engine calls failed, and of which no step is undone, is ok if all of its steps are; then a
-    part is partial.
+    A run that the engine calls failed, and of which no step is undone, is ok or skipped if all of its steps are; then
+    a part is partial.
 
     Args:
         ledger: Where it is recorded.
         run: The run, as it was read.
         status: What the engine calls it.
         error: What the engine says of it.
-        undone: As for :func:`end_engine_run`; asked where the engine is content, or all steps are.
+        undone: As for :func:`end_engine_run`; asked where the engine is content, or the steps have all ended well.
 
     Returns:
         How it ended; ``None`` if it had ended already, or has gone on since.
@@ -125,13 +125,13 @@ def _ending(
         record = ledger.steps(run.key, failed)[0]
         return RunStatus.FAILED, failure_of(record.step, record.error)
     found = status_when_over(dict.fromkeys(run.steps, ()), statuses)
-    own_are_ok = _own_are_ok(run, statuses)
-    asked = own_are_ok or (found, status) == (RunStatus.PARTIAL, RunStatus.OK)
+    own_ended_well = _own_ended_well(run, statuses)
+    asked = own_ended_well or (found, status) == (RunStatus.PARTIAL, RunStatus.OK)
     known = undone(run) if asked and status is not RunStatus.CANCELED else None
     if known and (whys := _undone_steps(ledger, run, known, statuses)):
         return RunStatus.FAILED, failure_of(*next(iter(whys.items())))
-    if own_are_ok and known is not None:
-        return found, None
+    if own_ended_well and known is not None:
+        return found, ledger.steps(run.key)[0].error if found is RunStatus.SKIPPED else None
     left = [name for name in run.steps if name not in statuses]
     # The run does not tell which of its steps follow one that was skipped: those an engine skips without a word.
     skipped = StepStatus.SKIPPED in statuses.values()
@@ -143,12 +143,12 @@ def _ending(
     return ended, error
 
 
-def _own_are_ok(run: RunRecord, statuses: Mapping[str, StepStatus]) -> bool:
-    """Whether all steps are ok of the DAG that began the run; of others that make it, nobody says which are theirs."""
+def _own_ended_well(run: RunRecord, statuses: Mapping[str, StepStatus]) -> bool:
+    """Whether all steps did of the DAG that began the run; of others that make it, nobody says which are theirs."""
     selected = run.selected if len(dag_ids_of(run.context)) < 2 else ()
     own = [name for name in run.steps if name in (selected or run.steps)]
     ended = {name: how for name, how in statuses.items() if name in own}
-    return status_when_over(dict.fromkeys(own, ()), ended) is RunStatus.OK
+    return status_when_over(dict.fromkeys(own, ()), ended) in (RunStatus.OK, RunStatus.SKIPPED)
 
 
 def _undone_steps(
