@@ -199,9 +199,14 @@ def tree_over(ranges: Iterable[range], below: Tree = POINT) -> Tree | None:
 
 def box(ranges: Sequence[range]) -> Tree | None:
     """Make the tree of all paths whose every index lies in the range of its dimension."""
+    return tree_of_block([[item] for item in ranges])
+
+
+def tree_of_block(block: Sequence[Iterable[range]]) -> Tree | None:
+    """Return the set of all paths with the indexes of some runs in each dimension; ``None`` if one has none."""
     below: Tree | None = POINT
-    for item in reversed(ranges):
-        below = tree_over([item], below) if below is not None else None
+    for ranges in reversed(block):
+        below = tree_over(ranges, below) if below is not None else None
     return below
 
 

@@ -15,7 +15,7 @@ from flowctx.core.dates.cadence import Cadence, Daily, Hourly, Monthly, Quarterl
 from flowctx.core.dates.zones import Window, last_day_before
 from flowctx.core.errors import CalendarError, PartitionError
 from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, StaticDimension
-from flowctx.core.partitions.index_tree import POINT, Runs, Tree, blocks, tree_over, union
+from flowctx.core.partitions.index_tree import Runs, Tree, blocks, tree_of_block, union
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
@@ -151,11 +151,8 @@ class PartitionMapping:
             CalendarError: The calendar does not reach that far.
         """
         self.upstream._check_lengths()
-        tree: Tree | None = POINT
-        for found in reversed(self.positions(key)):
-            if tree is not None:
-                tree = tree_over([found] if isinstance(found, range) else [range(i, i + 1) for i in found], tree)
-        return Selection._of(self.upstream, tree)
+        block = [[f] if isinstance(f, range) else [range(i, i + 1) for i in f] for f in self.positions(key)]
+        return Selection._of(self.upstream, tree_of_block(block))
 
     def paths(self, key: PartitionKey | None) -> Iterator[tuple[int, ...]]:
         """Yield what :meth:`keys` returns, as one position for each dimension: cheaper where no key is needed."""
@@ -263,11 +260,10 @@ class PartitionMapping:
                 chosen = {dimension.values[place] for run in runs for place in run}
                 reading = self.downstream.values(dimension.name)
                 ranges[dimension.name] = [range(i, i + 1) for i, value in enumerate(reading) if value in chosen]
-        below: Tree | None = POINT
-        for part in reversed(self.downstream.parts):
-            of_all = [range(dates if isinstance(part, CadenceDimension) else part.size(None))]
-            below = None if below is None else tree_over(ranges.get(part.name, of_all), below)
-        return below
+        for part in self.downstream.parts:
+            size = dates if isinstance(part, CadenceDimension) else part.size(None)
+            ranges.setdefault(part.name, [range(size)])
+        return tree_of_block([ranges[part.name] for part in self.downstream.parts])
 
     def _dates_reading(self, cadence: Cadence, runs: Runs, dates: int) -> list[range]:
         """Return the dates of the downstream that take in any date of some runs."""

@@ -13,7 +13,7 @@ from flowctx.core.dates.moments import Moments
 from flowctx.core.errors import NotDue, PartitionError
 from flowctx.core.masking import is_secret_name
 from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, StaticDimension, Values, make_dimension
-from flowctx.core.partitions.index_tree import POINT, Tree, combine, tree_over
+from flowctx.core.partitions.index_tree import Tree, combine, tree_of_block
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.key_product import KeyProduct
 from flowctx.core.partitions.selection import Selection
@@ -206,11 +206,8 @@ class PartitionScheme(KeyProduct):
         tree: Tree | None = None
         for cadence, values in self.cadences:
             due = range(cadence.known_due_count(now))
-            below: Tree | None = POINT
-            for dimension in reversed(self._dimensions):
-                ranges = self._indexes(dimension, due, values)
-                below = None if below is None else tree_over(ranges, below)
-            tree = combine(tree, below, lambda a, b: a or b)
+            block = tree_of_block([self._indexes(dimension, due, values) for dimension in self._dimensions])
+            tree = combine(tree, block, lambda a, b: a or b)
         return Selection._of(self, tree)
 
     def _indexes(self, dimension: Dimension, due: range, values: tuple[str, ...] | None) -> list[range]:

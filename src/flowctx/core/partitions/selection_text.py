@@ -12,7 +12,7 @@ from flowctx.core.dates.cadence import Cadence
 from flowctx.core.dates.parsing import iso_date, month_or_year, time_order
 from flowctx.core.errors import PartitionError, UnknownPartition
 from flowctx.core.partitions.dimensions import CadenceDimension, Dimension, StaticDimension
-from flowctx.core.partitions.index_tree import POINT, Runs, Tree, tree_over, union
+from flowctx.core.partitions.index_tree import Runs, Tree, tree_of_block, union
 from flowctx.core.partitions.key import PartitionKey, escape_value, unescape_value
 from flowctx.core.suggestions import nearest
 
@@ -68,10 +68,7 @@ def _block(
             if not ranges:
                 return None
         read[dimension.name] = ranges
-    below: Tree | None = POINT
-    for dimension in reversed(dimensions):
-        below = None if below is None else tree_over(read[dimension.name], below)
-    return below
+    return tree_of_block([read[dimension.name] for dimension in dimensions])
 
 
 def _clauses(text: str, names: list[str], selection: str) -> dict[str, list[str]]:
