@@ -6,8 +6,7 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
@@ -184,18 +183,12 @@ def refuse_while_imported() -> None:
         )
 
 
-@contextmanager
-def _noted(where: str) -> Iterator[None]:
+def _module(where: str, package: str | None = None) -> ModuleType:
     token = _IMPORTED.set(where)
     try:
-        yield
+        return _imported(where, package)
     finally:
         _IMPORTED.reset(token)
-
-
-def _module(where: str, package: str | None = None) -> ModuleType:
-    with _noted(where):
-        return _imported(where, package)
 
 
 def _imported(where: str, package: str | None) -> ModuleType:
