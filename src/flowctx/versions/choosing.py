@@ -101,17 +101,6 @@ class StepVersions:
             return selected(scheme, select, until)
         return KeysInOrder(scheme, self.ledger.captured_partitions(self.workflow.name))
 
-    def chosen(
-        self, keys: Iterable[PartitionKey | None], choice: VersionChoice
-    ) -> Iterator[tuple[PartitionKey | None, Version | None]]:
-        """Yield partitions in their order, each with the version that is meant, if there is one.
-
-        Raises:
-            UnknownBatch: Nobody remembers the batch that is meant.
-            VersionGone: A version was there, and was pruned or written over since.
-        """
-        return ((key, version) for key, (version,) in self.all_chosen(keys, choice))
-
     def with_step(
         self, keys: Iterable[PartitionKey | None], choice: VersionChoice
     ) -> Iterator[tuple[PartitionKey | None, Version | None]]:

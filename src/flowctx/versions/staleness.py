@@ -82,9 +82,9 @@ def iter_stale(
     versions = StepVersions(there, workflow, first)
     graph = ReadingGraph(there, Tolerance(atol=atol, rtol=rtol), workflows_read(workflow))
     now = {step.name: step.code_version for step in workflow.steps.values()} if code else {}
-    chosen = versions.chosen(versions.keys(select, until), CURRENT)
+    chosen = versions.all_chosen(versions.keys(select, until), CURRENT)
     while page := list(itertools.islice(chosen, _PAGE)):
-        current = {Made(workflow.name, key, None): version for key, version in page if version is not None}
+        current = {Made(workflow.name, key, None): version for key, (version,) in page if version is not None}
         records = graph.explore({made: version.run_key for made, version in current.items()}, every=code)
         for made, version in current.items():
             changed = _changed(records.get(version.run_key, ()), now)
