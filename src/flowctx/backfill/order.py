@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, TypeAlias
 
+from flowctx.backfill.selected import scheme_of
 from flowctx.core.batches.records import Job, PartitionRun, PartitionState
 from flowctx.core.errors import CalendarError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.mapping import PartitionMapping
-from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.inputs import inputs_of
 
@@ -91,12 +91,14 @@ class InputOrder:
     """
 
     def __init__(self, workflows: Sequence[Workflow], work: Iterator[Job | PartitionRun], engine: str) -> None:
-        self._schemes = [_scheme(workflow) for workflow in workflows]
+        self._schemes = [scheme_of(workflow) for workflow in workflows]
         self._inputs = batch_inputs(workflows)
         self._places = {"": 0, **{workflow.name: place for place, workflow in enumerate(workflows)}}
         self._work, self._engine = work, engine
         # Where the date stands in a path, after the workflow's place.
-        self._dated = [1 + dims.index(date) if date else None for dims, date in map(_dimensions, self._schemes)]
+        self._dated = [
+            1 + one.dimensions.index(dated) if (dated := one.cadence_dimension) else None for one in self._schemes
+        ]
         self._ready: deque[Item] = deque()
         self._held: dict[Path, _Held] = {}
         #: What is under way or held back, and who waits for it.
@@ -217,15 +219,6 @@ class InputOrder:
         """Return the number of the reason why a partition failed or waits; 0: it does not."""
         dates, date = self._blocked.get(self._static(path)), self._date(path)
         return dates[date] if dates is not None and date < len(dates) else 0
-
-
-def _scheme(workflow: Workflow) -> PartitionScheme:
-    assert workflow.partitions is not None  # noqa: S101 - a batch has partitions
-    return workflow.partitions
-
-
-def _dimensions(scheme: PartitionScheme) -> tuple[tuple[str, ...], str | None]:
-    return scheme.dimensions, scheme.cadence_dimension
 
 
 def _failure(run: PartitionRun) -> str:

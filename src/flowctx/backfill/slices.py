@@ -11,6 +11,7 @@ from functools import reduce
 from typing import Final, NamedTuple
 
 from flowctx.backfill.order import own_mappings
+from flowctx.backfill.selected import scheme_of
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
@@ -52,8 +53,7 @@ def split(workflow: Workflow, selection: Selection, done: Sequence[PartitionKey]
     mappings = own_mappings(workflow)
     if not mappings:
         return _ranges(selection, done, count)
-    scheme = workflow.partitions
-    assert scheme is not None  # noqa: S101 - a batch has partitions
+    scheme = scheme_of(workflow)
     kept = frozenset[str].intersection(*(mapping.kept for mapping in mappings))
     free = [name for name in scheme.dimensions if name in kept and name != scheme.cadence_dimension]
     return _groups(selection, done, count, free)
