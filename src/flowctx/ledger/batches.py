@@ -107,27 +107,22 @@ class SqlBatches:
 
     def cancel(self, batch_id: str) -> BatchRecord:
         """Say that a batch is canceled, whoever launches it."""
-        known = self.get(batch_id)
-
-        def work(at: Connection) -> datetime:
-            now = self._database.now(at)
-            at.execute(add(at, batches), batch_row(known))
-            at.execute(update(batches).where(batches.c.batch_id == batch_id).values(canceled_at=stamp(now)))
-            return now
-
-        return replace(known, canceled_at=self._database.transaction(work))
+        return self._marked(batch_id, "canceled_at", since_now=True)
 
     def keep(self, batch_id: str, *, kept: bool = True) -> BatchRecord:
         """Say that nothing of a batch is pruned, however old it is, or that it may be again."""
+        return self._marked(batch_id, "kept_at", since_now=kept)
+
+    def _marked(self, batch_id: str, field: str, *, since_now: bool) -> BatchRecord:
         known = self.get(batch_id)
 
-        def work(at: Connection) -> datetime | None:
-            now = self._database.now(at) if kept else None
+        def work(at: Connection) -> dict[str, Any]:
+            now = self._database.now(at) if since_now else None
             at.execute(add(at, batches), batch_row(known))
-            at.execute(update(batches).where(batches.c.batch_id == batch_id).values(kept_at=optional_stamp(now)))
-            return now
+            at.execute(update(batches).where(batches.c.batch_id == batch_id).values({field: optional_stamp(now)}))
+            return {field: now}
 
-        return replace(known, kept_at=self._database.transaction(work))
+        return replace(known, **self._database.transaction(work))
 
     def acquire_launch_lease(
         self, batch_id: str, launcher: str, lease: timedelta, *, instead_of: str | None = None
