@@ -15,15 +15,7 @@ from typing import Any
 from flowctx.backfill import graphql
 from flowctx.backfill.again import going_on
 from flowctx.backfill.dagster_retries import is_retry_awaited, is_to_be_retried, is_undecided, retry_of
-from flowctx.backfill.dagster_runs import (
-    failure_of,
-    has_output,
-    is_of,
-    is_part,
-    partitions_of,
-    retried_by,
-    time_of,
-)
+from flowctx.backfill.dagster_runs import failure_of, has_output, is_of, is_part, partitions_of, retried_by, time_of
 from flowctx.backfill.dagster_starting import FORBIDDEN, STARTED, Place, Starting, Target, concerns_all, why_not_started
 from flowctx.backfill.http import JsonClient
 from flowctx.backfill.polling import MAX_ACTIVE, PAGE, POLL_SECONDS, PollingLauncher, UnderWay

@@ -52,11 +52,7 @@ def _plain(status: BatchStatus) -> str:
     several = status.by_workflow or (status,)
     counts = [(printable(one.batch.workflow), counted(one.counts)) for one in several]
     rows = [
-        (
-            _text(f"{run.workflow or status.batch.workflow}: {run.label}"),
-            run.step or "",
-            _text(run.error),
-        )
+        (_text(f"{run.workflow or status.batch.workflow}: {run.label}"), run.step or "", _text(run.error))
         for run in status.failures[:MAX_TRACEBACKS]
     ]
     failed = table(f"Failures ({status.failed:,})", ("partition", "step", "error"), rows) if rows else ""

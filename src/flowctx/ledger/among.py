@@ -22,11 +22,7 @@ def is_one_of(database: Database, column: Any, texts: list[str]) -> Any:
 
 
 def rows_among(
-    database: Database,
-    query: Any,
-    column: Any,
-    texts: Collection[str],
-    read: Callable[[Any], list[Any]] | None = None,
+    database: Database, query: Any, column: Any, texts: Collection[str], read: Callable[[Any], list[Any]] | None = None
 ) -> Iterator[Any]:
     """Yield the rows of a query that have one of some texts in a column, however many; ``read`` as for pages."""
     for some in chunks(list(texts)):

@@ -236,8 +236,4 @@ def settled(now: datetime, complete: bool, *, is_hole: bool = False) -> dict[str
         is_hole: Whether its run found that there is nothing; the time is kept at which that was known.
     """
     state = CaptureState.COMPLETE if complete else CaptureState.RELEASED
-    return {
-        "state": str(state),
-        "lease_until": stamp(now),
-        "completed_at": stamp(now) if complete or is_hole else None,
-    }
+    return {"state": str(state), "lease_until": stamp(now), "completed_at": stamp(now) if complete or is_hole else None}

@@ -22,13 +22,7 @@ from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from flowctx.core.clock import Clock
-from flowctx.core.errors import (
-    ContextError,
-    FlowctxError,
-    LedgerError,
-    LedgerUnavailable,
-    LedgerVersionError,
-)
+from flowctx.core.errors import ContextError, FlowctxError, LedgerError, LedgerUnavailable, LedgerVersionError
 from flowctx.core.masking import mask_text
 from flowctx.ledger import schema, sqlite_file
 from flowctx.ledger.database_errors import DatabaseErrors, no_driver
@@ -144,11 +138,7 @@ class Database:
         return self.transaction(work) if self._pooled else self.autocommit(work)
 
     def pages(
-        self,
-        query: Any,
-        place: Mapping[str, Any],
-        size: int,
-        read: Callable[[Any], list[Any]] | None = None,
+        self, query: Any, place: Mapping[str, Any], size: int, read: Callable[[Any], list[Any]] | None = None
     ) -> Iterator[list[Any]]:
         """Yield the rows of a query in the order of their places, so many at a time; each page is read anew.
 

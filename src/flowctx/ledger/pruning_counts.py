@@ -49,10 +49,7 @@ class PruningCounts(NamedTuple):
         for one in of:
             in_batch[one.batch_id] += one.runs
         return Pruned(
-            runs=sum(one.runs for one in of),
-            captures=of_captures + lost,
-            batches=self._batches(in_batch),
-            of=of,
+            runs=sum(one.runs for one in of), captures=of_captures + lost, batches=self._batches(in_batch), of=of
         )
 
     def _paths(self, needed: list[list[str]]) -> set[str]:

@@ -8,13 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from flowctx.core.data.handles import paths_in
-from flowctx.core.durability.records import (
-    Capture,
-    CaptureState,
-    Pruned,
-    PrunedRuns,
-    RunStatus,
-)
+from flowctx.core.durability.records import Capture, CaptureState, Pruned, PrunedRuns, RunStatus
 from flowctx.ledger.captures import by_subject
 from flowctx.ledger.memory_state import MemoryState
 from flowctx.ledger.standing import pruned_version

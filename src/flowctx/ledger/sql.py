@@ -14,14 +14,7 @@ from sqlalchemy import delete, insert, literal, select, true, update
 from sqlalchemy.engine import Connection
 
 from flowctx.core.clock import Clock
-from flowctx.core.durability.records import (
-    OnCaptured,
-    Pruned,
-    RunKey,
-    RunRecord,
-    RunStatus,
-    StepRecord,
-)
+from flowctx.core.durability.records import OnCaptured, Pruned, RunKey, RunRecord, RunStatus, StepRecord
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.artifacts import SqlArtifacts, all_referred_paths, prefix_of
 from flowctx.ledger.batches import SqlBatches
@@ -31,28 +24,14 @@ from flowctx.ledger.database import Database
 from flowctx.ledger.driver import execute
 from flowctx.ledger.file_rights import Lacking, lacking_in_file
 from flowctx.ledger.old_names import OldNames
-from flowctx.ledger.ownership import (
-    follower_key,
-    new_nonce,
-    owned,
-    refuse_alive,
-    refuse_known,
-    refuse_unseen,
-    reopened,
-)
+from flowctx.ledger.ownership import follower_key, new_nonce, owned, refuse_alive, refuse_known, refuse_unseen, reopened
 from flowctx.ledger.pruning import Pruning
 from flowctx.ledger.pruning_counts import PruningCounts
 from flowctx.ledger.refusals import superseded
 from flowctx.ledger.rights import lacking_in_postgres
 from flowctx.ledger.rows import attempt_row, engine_name_of, ownership_of, run_record, run_row, stamp, step_row
 from flowctx.ledger.runs_sql import SqlRuns
-from flowctx.ledger.statements import (
-    end_run,
-    find_run,
-    put,
-    record_step,
-    settle_capture,
-)
+from flowctx.ledger.statements import end_run, find_run, put, record_step, settle_capture
 from flowctx.ledger.tables import attempts, captures, facts, runs, steps
 from flowctx.ledger.versions_sql import SqlVersions
 

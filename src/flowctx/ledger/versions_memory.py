@@ -19,12 +19,7 @@ class MemoryVersions(MemoryState, FindBatch):
     """The captures of other runs; see :class:`~flowctx.core.durability.ledger.Ledger`."""
 
     def versions(
-        self,
-        workflow: str,
-        step: str,
-        partitions: Collection[PartitionKey | None],
-        *,
-        batch_id: str | None = None,
+        self, workflow: str, step: str, partitions: Collection[PartitionKey | None], *, batch_id: str | None = None
     ) -> list[Version]:
         """Return all captures of some partitions, complete or not, with how a step of each ended."""
         wanted = set(partitions)
@@ -52,11 +47,7 @@ class MemoryVersions(MemoryState, FindBatch):
             return found + [version_of(run, step, record) for _, _, run, record in in_order]
 
     def versions_meant(
-        self,
-        workflow: str,
-        step: str,
-        partitions: Collection[PartitionKey | None],
-        choices: Collection[VersionChoice],
+        self, workflow: str, step: str, partitions: Collection[PartitionKey | None], choices: Collection[VersionChoice]
     ) -> list[Version]:
         """Return of all captures of some partitions those that one of some choices may mean: here, all."""
         return self.versions(workflow, step, partitions)

@@ -32,12 +32,7 @@ class SqlVersions(FindBatch):
     _database: Database
 
     def versions(
-        self,
-        workflow: str,
-        step: str,
-        partitions: Collection[PartitionKey | None],
-        *,
-        batch_id: str | None = None,
+        self, workflow: str, step: str, partitions: Collection[PartitionKey | None], *, batch_id: str | None = None
     ) -> list[Version]:
         """Return all captures of some partitions, complete or not, with how a step of each ended."""
         found = self._captured(workflow, step, partitions)
@@ -59,11 +54,7 @@ class SqlVersions(FindBatch):
         return found + [_version(row, step) for _, _, row in in_order]
 
     def versions_meant(
-        self,
-        workflow: str,
-        step: str,
-        partitions: Collection[PartitionKey | None],
-        choices: Collection[VersionChoice],
+        self, workflow: str, step: str, partitions: Collection[PartitionKey | None], choices: Collection[VersionChoice]
     ) -> list[Version]:
         """Return of all captures of some partitions those that one of some choices may mean."""
         keys = {str(key): key for key in partitions if key is not None}

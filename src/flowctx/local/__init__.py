@@ -358,10 +358,7 @@ def _require_ledger(ledger: Ledger | None) -> Ledger:
 
 
 def remembered(
-    ledger: Ledger,
-    run_id: str,
-    workflow: Workflow | None,
-    partition: PartitionKey | Mapping[str, Any] | str | None,
+    ledger: Ledger, run_id: str, workflow: Workflow | None, partition: PartitionKey | Mapping[str, Any] | str | None
 ) -> tuple[Workflow, RunRecord]:
     """Return a run and its workflow, imported from where it was when it ran unless it is given.
 

@@ -114,11 +114,7 @@ class Progress:
         if result.status is OK and not isinstance(envelope.output, ArtifactRef):
             self.outputs[step.name] = envelope.output
         return StepRun.of(
-            step.name,
-            result,
-            attempts=attempt.number,
-            duration=attempt.duration,
-            exception=made.outcome.exception,
+            step.name, result, attempts=attempt.number, duration=attempt.duration, exception=made.outcome.exception
         )
 
     def _begun(self) -> Recorder:

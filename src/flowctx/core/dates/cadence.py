@@ -134,12 +134,7 @@ class Weekly(_Periodic):
     ends_on: str
 
     def __init__(
-        self,
-        *,
-        start: date | str,
-        ends_on: str = "FRI",
-        as_of: NamedBy = "period_end",
-        **common: Unpack[CommonOptions],
+        self, *, start: date | str, ends_on: str = "FRI", as_of: NamedBy = "period_end", **common: Unpack[CommonOptions]
     ) -> None:
         super().__init__(start=start, as_of=as_of, **common)
         self.__dict__["ends_on"] = WEEKDAY_NAMES[weekday_number(ends_on, "ends_on")]
@@ -215,12 +210,7 @@ class Yearly(_Periodic):
     ends_in: str
 
     def __init__(
-        self,
-        *,
-        start: date | str,
-        ends_in: str = "DEC",
-        as_of: NamedBy = "period_end",
-        **common: Unpack[CommonOptions],
+        self, *, start: date | str, ends_in: str = "DEC", as_of: NamedBy = "period_end", **common: Unpack[CommonOptions]
     ) -> None:
         super().__init__(start=start, as_of=as_of, **common)
         self.__dict__["ends_in"] = MONTH_NAMES[month_number(ends_in, "ends_in") - 1]

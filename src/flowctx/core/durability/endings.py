@@ -85,11 +85,7 @@ def end_engine_run(
 
 
 def end_run(
-    ledger: RunLedger,
-    run: RunRecord,
-    status: RunStatus,
-    error: str | None = None,
-    undone: UndoneOf = lambda run: None,
+    ledger: RunLedger, run: RunRecord, status: RunStatus, error: str | None = None, undone: UndoneOf = lambda run: None
 ) -> RunStatus | None:
     """End a run that the ledger takes for running, as its engine says; what its steps recorded comes first.
 

@@ -163,12 +163,7 @@ class RunLedger(Protocol):
         ...
 
     def versions(
-        self,
-        workflow: str,
-        step: str,
-        partitions: Collection[PartitionKey | None],
-        *,
-        batch_id: str | None = None,
+        self, workflow: str, step: str, partitions: Collection[PartitionKey | None], *, batch_id: str | None = None
     ) -> list[Version]:
         """Return all captures of some partitions, complete or not, with how a step of each ended.
 
@@ -269,11 +264,7 @@ class Ledger(RunLedger, Protocol):
         ...
 
     def versions_meant(
-        self,
-        workflow: str,
-        step: str,
-        partitions: Collection[PartitionKey | None],
-        choices: Collection[VersionChoice],
+        self, workflow: str, step: str, partitions: Collection[PartitionKey | None], choices: Collection[VersionChoice]
     ) -> list[Version]:
         """Return of :meth:`versions` those that one of some choices may mean, among which it finds the one it means.
 

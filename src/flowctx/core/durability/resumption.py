@@ -134,10 +134,7 @@ def _to_run(workflow: Workflow, found: Mapping[str, StepRecord]) -> list[str]:
 
 
 def _next_context(
-    run: RunRecord,
-    found: Mapping[str, StepRecord],
-    completed: Mapping[str, None],
-    params: Mapping[str, Any] | None,
+    run: RunRecord, found: Mapping[str, StepRecord], completed: Mapping[str, None], params: Mapping[str, Any] | None
 ) -> WorkflowContext:
     ctx, attempt = run.context, run.attempt + 1
     failed = next((r for r in found.values() if r.status is StepStatus.FAILED and r.step not in completed), None)

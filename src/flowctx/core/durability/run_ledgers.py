@@ -100,12 +100,7 @@ class NoLedger:
         return []
 
     def versions(
-        self,
-        workflow: str,
-        step: str,
-        partitions: Collection[PartitionKey | None],
-        *,
-        batch_id: str | None = None,
+        self, workflow: str, step: str, partitions: Collection[PartitionKey | None], *, batch_id: str | None = None
     ) -> list[Version]:
         """Say that nobody remembers outputs.
 
@@ -235,12 +230,7 @@ class LenientLedger:
         return self._look(f"workflow {query.get('workflow')}", lambda: self._ledger.captures(**query), [])
 
     def versions(
-        self,
-        workflow: str,
-        step: str,
-        partitions: Collection[PartitionKey | None],
-        *,
-        batch_id: str | None = None,
+        self, workflow: str, step: str, partitions: Collection[PartitionKey | None], *, batch_id: str | None = None
     ) -> list[Version]:
         """Return captures; without them there is no input, so what the ledger cannot do is raised."""
         return self.ledger.versions(workflow, step, partitions, batch_id=batch_id)

@@ -136,12 +136,7 @@ class StaticDimension:
 
     __slots__ = ("_by_time", "_index", "_read", "_table", "_values", "name")
 
-    def __init__(
-        self,
-        name: str,
-        values: object = None,
-        read: Callable[[], Iterable[object]] | None = None,
-    ) -> None:
+    def __init__(self, name: str, values: object = None, read: Callable[[], Iterable[object]] | None = None) -> None:
         self.name = name
         self._read = read
         self._values: tuple[str, ...] = () if read is not None else _check_values(name, values)

@@ -240,10 +240,7 @@ def union(trees: Iterable[Tree | None]) -> Tree | None:
 
 
 def _combine(
-    a: Tree | None,
-    b: Tree | None,
-    keep: Callable[[bool, bool], bool],
-    seen: dict[tuple[Tree, Tree], Tree | None],
+    a: Tree | None, b: Tree | None, keep: Callable[[bool, bool], bool], seen: dict[tuple[Tree, Tree], Tree | None]
 ) -> Tree | None:
     if a is None or b is None or a == b:
         some = a or b

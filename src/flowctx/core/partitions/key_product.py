@@ -324,11 +324,7 @@ class KeyProduct:
         return found
 
     def _selected(
-        self,
-        text: str | None,
-        until: date | str | None,
-        latest: date | str | None,
-        within: Within | None = None,
+        self, text: str | None, until: date | str | None, latest: date | str | None, within: Within | None = None
     ) -> Selection:
         self._check_lengths()
         last = self._latest(latest) if until is None else parse_date(until, "until")

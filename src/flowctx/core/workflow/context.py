@@ -11,11 +11,7 @@ from uuid import uuid4
 from flowctx.core.data.plain import EMPTY, FrozenDict
 from flowctx.core.data.secrets import without_secrets
 from flowctx.core.dates.zones import Window
-from flowctx.core.errors import (
-    ContextError,
-    FlowctxError,
-    PayloadError,
-)
+from flowctx.core.errors import ContextError, FlowctxError, PayloadError
 from flowctx.core.html_tables import brief, table
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.printable import brief as shorten

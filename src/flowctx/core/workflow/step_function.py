@@ -141,11 +141,7 @@ def _required(parameter: inspect.Parameter) -> bool:
 
 
 def call_function(
-    function: Callable[..., Any],
-    style: ConfigStyle,
-    ctx: Any,
-    config: Mapping[str, Any],
-    inputs: Mapping[str, Any],
+    function: Callable[..., Any], style: ConfigStyle, ctx: Any, config: Mapping[str, Any], inputs: Mapping[str, Any]
 ) -> Any:
     """Call a function as :func:`config_style` says, with its inputs by name."""
     if style is ConfigStyle.SECOND:
