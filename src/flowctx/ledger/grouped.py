@@ -29,6 +29,7 @@ from sqlalchemy.engine import Connection
 from flowctx.core.durability.ledger_options import BeginOptions
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.errors import FlowctxError, LedgerUnavailable
+from flowctx.ledger.ownership import new_nonce
 from flowctx.ledger.sql import Beginning, SqlLedger
 from flowctx.ledger.together import Ending, Together
 
@@ -104,7 +105,8 @@ class GroupedLedger(SqlLedger):
     def begin_ahead(self, runs: Sequence[RunRecord], lease: timedelta) -> None:
         """Begin several new runs in the transaction of what was put off; :meth:`begin` gives the answer to each."""
         # The subjects' locks come before any row's and in one order, so that two groups cannot deadlock.
-        wanted = sorted((Beginning.of_new_run(run, lease) for run in runs), key=attrgetter("subject"))
+        asked = (Beginning(run, new_nonce(), lease=lease, exclusive=True) for run in runs)
+        wanted = sorted(asked, key=attrgetter("subject"))
         writes = [_Write(one.run.key.digest, partial(self._begin, wanted=one), one) for one in wanted]
         with self._own():
             answers = self._commit(writes)

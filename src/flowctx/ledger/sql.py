@@ -8,12 +8,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 from sqlalchemy import delete, insert, literal, select, true, update
 from sqlalchemy.engine import Connection
 
 from flowctx.core.clock import Clock
+from flowctx.core.durability.ledger_options import BeginOptions
 from flowctx.core.durability.records import OnCaptured, Pruned, RunKey, RunRecord, RunStatus, StepRecord
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.artifacts import SqlArtifacts, all_referred_paths, prefix_of
@@ -43,24 +44,19 @@ class Beginning(NamedTuple):
     """What a caller asks for who begins a run; see :meth:`~flowctx.core.durability.ledger.Ledger.begin`."""
 
     run: RunRecord
-    resumes: RunRecord | None
-    completed: Collection[str]
-    on_captured: OnCaptured
-    lease: timedelta
-    exclusive: bool
-    take_over: bool
-    seen: Mapping[str, StepStatus] | None
     nonce: str
+    resumes: RunRecord | None = None
+    completed: Collection[str] = ()
+    on_captured: OnCaptured = "recapture"
+    lease: timedelta = timedelta(minutes=1)
+    exclusive: bool = False
+    take_over: bool = True
+    seen: Mapping[str, StepStatus] | None = None
 
     @property
     def subject(self) -> str:
         """What only one begins at a time."""
         return self.run.capture.idempotency_key if self.run.capture else self.run.key.digest
-
-    @classmethod
-    def of_new_run(cls, run: RunRecord, lease: timedelta) -> Beginning:
-        """Return what is asked for by whoever begins a run that nobody else takes part in."""
-        return cls(run, None, (), "recapture", lease, True, True, None, new_nonce())
 
 
 class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, OldNames):
@@ -136,20 +132,9 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, OldNames):
 
     # -- runs -----------------------------------------------------------------------------------------------------
 
-    def begin(
-        self,
-        run: RunRecord,
-        *,
-        resumes: RunRecord | None = None,
-        completed: Collection[str] = (),
-        on_captured: OnCaptured = "recapture",
-        lease: timedelta = timedelta(minutes=1),
-        exclusive: bool = False,
-        take_over: bool = True,
-        seen: Mapping[str, StepStatus] | None = None,
-    ) -> RunRecord:
+    def begin(self, run: RunRecord, **how: Unpack[BeginOptions]) -> RunRecord:
         """Begin a run and claim its capture; see :class:`~flowctx.core.durability.ledger.Ledger`."""
-        wanted = Beginning(run, resumes, completed, on_captured, lease, exclusive, take_over, seen, new_nonce())
+        wanted = Beginning(run, new_nonce(), **how)
         return self._database.transaction(lambda at: self._begin(at, wanted))
 
     def _begin(self, at: Connection, wanted: Beginning) -> RunRecord:
