@@ -312,29 +312,21 @@ class AsOf:
 
 
 def _start(run: RunTiming) -> AsOfResult | None:
-    if run.window is None:
-        return None
-    return AsOfResult(run.window.start.date(), "window_start")
+    return None if run.window is None else AsOfResult(run.window.start.date(), "window_start")
 
 
 def _end(run: RunTiming) -> AsOfResult | None:
     """Return the last local day inside the window."""
-    if run.window is None:
-        return None
-    return AsOfResult(last_day_before(run.window.end), "window_end")
+    return None if run.window is None else AsOfResult(last_day_before(run.window.end), "window_end")
 
 
 def _run_day(run: RunTiming) -> AsOfResult | None:
     """Return the local day on which a run for this window is fired: that of the window's end."""
-    if run.window is None:
-        return None
-    return AsOfResult(run.window.end.date(), "window_end")
+    return None if run.window is None else AsOfResult(run.window.end.date(), "window_end")
 
 
 def _fired(run: RunTiming) -> AsOfResult | None:
-    if run.local_date is None:
-        return None
-    return AsOfResult(run.local_date, "fired_at")
+    return None if run.local_date is None else AsOfResult(run.local_date, "fired_at")
 
 
 def date_of_partition(partition: PartitionKey | None, scheme: PartitionScheme | None) -> AsOfResult | None:
