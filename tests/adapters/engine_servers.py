@@ -299,7 +299,8 @@ class Dagster(Server):
 
 def _status_of(answer: Any) -> int:
     """Return the status that Dagster's web server has for an answer: 500 for what it could not do."""
-    found = [field for field in (answer["data"] or {}).values() if field and field.get("__typename") == "PythonError"]
+    fields = [field for field in (answer["data"] or {}).values() if isinstance(field, Mapping)]
+    found = any(field.get("__typename") == "PythonError" for field in fields)
     return HTTPStatus.INTERNAL_SERVER_ERROR if found else HTTPStatus.OK
 
 

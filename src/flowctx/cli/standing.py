@@ -350,11 +350,11 @@ def _stop(ledger: Ledger, batch: BatchRecord, url: str | None, refusals: list[tu
     stopped = 0
     for name in sorted({run.engine for run in under_way} - {"local"}):
         runs = [run for run in under_way if run.engine == name]
-        left = len(runs)
+        left, asked_at = len(runs), ledger.now()
         with _noted(refusals, name):
             for run in launcher_on(name, url, None, ledger).cancel(batch, runs):
                 ledger.batches.record_outcomes(batch.batch_id, [replace(run, workflow=batch.workflow)])
-                settle_run(ledger, batch.workflow, run, ledger.now())
+                settle_run(ledger, batch.workflow, run, asked_at)
                 stopped += run.state is PartitionState.CANCELED
                 left -= 1
             if left:
