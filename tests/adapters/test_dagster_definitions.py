@@ -32,6 +32,7 @@ from flowctx.dagster import (
     workflow_job,
     workflow_schedule,
 )
+from flowctx.dagster.component import WorkflowComponent
 from flowctx.dagster.definitions import retry_policy
 from flowctx.examples.prices import prices
 
@@ -330,3 +331,17 @@ def test_a_slip_in_an_argument_names_what_was_called():
     flow.step("only")(lambda ctx: None)
     with pytest.raises(TypeError, match="workflow_definitions.. has no argument 'base_pth'; did you mean 'base_path'"):
         workflow_definitions(flow, base_pth="x")
+
+
+def test_a_component_of_ones_own_may_have_other_defaults():
+    """What a class says for all of its YAML files holds for those that do not say it."""
+
+    class Ours(WorkflowComponent):
+        group_name: str | None = "finance"
+
+    where = "workflow: flowctx.examples.prices:prices"
+    groups = [
+        {spec.group_name for spec in made.build_defs(None).resolve_all_asset_specs() if spec.key.path[0] == prices.name}
+        for made in (Ours.resolve_from_yaml(where), Ours.resolve_from_yaml(f"{where}\ngroup_name: fx"))
+    ]
+    assert groups == [{"finance"}, {"fx"}]

@@ -105,7 +105,8 @@ class WorkflowComponent(dg.Component, dg.Model, dg.Resolvable):
             )
         package = context.defs_relative_module_name(context.path) if self.workflow.startswith(".") else None
         own = WorkflowComponent.model_fields.keys() - {"workflow", "backfill", "bulk"}
-        args: dict[str, Any] = {name: getattr(self, name) for name in self.model_fields_set & own}
+        # Not only what is set: a component of the user's own, made of this one, may have other defaults.
+        args: dict[str, Any] = {name: value for name in own if (value := getattr(self, name)) is not None}
         if self.deps:
             args["deps"] = {step: [*map(dg.AssetKey.from_user_string, keys)] for step, keys in self.deps.items()}
         if self.backfill is not None:
