@@ -121,9 +121,10 @@ def test_a_batch_keeps_its_parameters_where_nothing_runs_with_others(
     first = flowctx(url, *fill, "--select", "date=2012-01-02", "-p", bad, "-p", "number=1")
     before = params()
     extend = [*fill, "--extend", "-p", "fail=[]", "-p"]
-    flowctx(url, *extend, "number=5")
+    kept = flowctx(url, *extend, "number=5")
     assert (first.exit_code, params()) == (1, before)
     (said,) = caplog.messages
+    assert f"Warning: {said}\n" in kept.stderr
     assert said.startswith("batch b: nothing of filled runs with the parameters that were given")
     assert said.endswith("; --retry-failed runs with them what failed")
     caplog.clear()

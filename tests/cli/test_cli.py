@@ -52,6 +52,20 @@ def test_a_failed_run_ends_with_one(shell):
     assert "too bad" in shell(*RUN, exit_code=1)
 
 
+def test_what_is_warned_of_is_a_line(shell):
+    """How a step ended stands in the table alone; with -v, all that is logged is shown, and none of it twice."""
+    more = """
+tolerant = Workflow("tolerant")
+tolerant.step("quotes", optional=True)(lambda ctx: StepResult.fail("no quotes"))
+"""
+    shell.file.write_text(shell.file.read_text() + more)
+    warning = "step quotes failed and is optional: the run goes on"
+    printed = shell("run", "cli_flows.py:tolerant")
+    assert printed.startswith(f"Warning: {warning}\n")
+    assert (printed.count("Warning"), printed.count("no quotes")) == (1, 1)
+    assert "Warning" not in shell("-v", "run", "cli_flows.py:tolerant")
+
+
 def test_a_run_as_json(shell):
     """A run as JSON has its status, its steps and its context."""
     shell.mend()

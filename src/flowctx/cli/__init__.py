@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 import warnings
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -146,6 +147,15 @@ class _Formatter(logging.Formatter):
         return shown(super().format(record), lines=True)
 
 
+class _Warnings(logging.Handler):
+    """Shows what flowctx warns of in its log as a line, but for how steps ended, which each command shows itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not hasattr(record, "status"):
+            with suppress(OSError):  # nobody reads it any more
+                echo(f"Warning: {record.getMessage()}", err=True)
+
+
 def _one_line(exc: click.UsageError) -> CommandError:
     command = exc.ctx.command_path if exc.ctx is not None else "flowctx"
     message = _joined(exc.format_message()).removesuffix(".")
@@ -181,6 +191,10 @@ def cli(debug: bool, verbose: bool) -> None:  # _Group reads it
         handler = logging.StreamHandler()
         handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s"))
         logging.basicConfig(level=logging.INFO, handlers=[handler])
+    else:
+        warned = _Warnings(logging.WARNING)
+        logging.getLogger("flowctx").addHandler(warned)
+        click.get_current_context().call_on_close(lambda: logging.getLogger("flowctx").removeHandler(warned))
     shown_before = warnings.showwarning
     warnings.showwarning = without_source(partial(echo, err=True), shown_before)
     click.get_current_context().call_on_close(lambda: setattr(warnings, "showwarning", shown_before))
