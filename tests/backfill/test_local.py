@@ -60,8 +60,11 @@ def test_a_ledger_may_be_given_by_its_url(tmp_path: Path) -> None:
     batch = Backfill(flow, "date=2012-01-02", "b", ledger=url)
     assert batch.launch(LocalLauncher(url, 1)).complete
     assert BatchStatus.of(url, "b", flow).counts == {"ok": 3}
-    with pytest.raises(ContextError, match=r"is no ledger; pass its URL, such as 'sqlite:///ledger.db'"):
+    words = r"is no ledger; pass its URL, such as 'sqlite:///ledger.db'"
+    with pytest.raises(ContextError, match=words):
         Backfill(flow, None, "b", ledger=tmp_path / "ledger.db")  # type: ignore[arg-type]
+    with pytest.raises(ContextError, match=words):
+        BatchStatus.of(tmp_path / "ledger.db", "b")  # type: ignore[arg-type]
     with pytest.raises(BatchError, match="workers='2' runs nothing; use 1 or more"):
         LocalLauncher(url, "2")  # type: ignore[arg-type]
 

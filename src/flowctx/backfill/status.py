@@ -21,10 +21,10 @@ from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionSta
 from flowctx.core.data.encoding import to_json
 from flowctx.core.data.secrets import without_digests
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import FlowctxError
+from flowctx.core.errors import FlowctxError, LedgerError
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow
-from flowctx.ledger import open_ledger
+from flowctx.ledger import ledger_to_read
 
 #: So many failures are listed with their errors, unless more are asked for; all are counted.
 MAX_FAILURES = 1000
@@ -138,6 +138,8 @@ class BatchStatus:
         Raises:
             UnknownBatch: The ledger remembers no such batch.
             BatchError: The batch was planned, and not for one of these workflows.
+            ContextError: What was given is no ledger.
+            LedgerError: There is no ledger.
 
         Example:
             >>> from flowctx import PartitionScheme, Workflow
@@ -149,14 +151,16 @@ class BatchStatus:
             >>> BatchStatus.of(ledger, "restate", flow).counts
             {'missing': 1}
         """
-        ledger = open_ledger(ledger, make=False) if isinstance(ledger, str) else ledger
-        batch = ledger.batches.get(batch_id)
+        found = ledger_to_read(ledger)
+        if found is None:
+            raise LedgerError("how a batch stands is in its ledger; pass ledger= or set FLOWCTX_LEDGER_URL")
+        batch = found.batches.get(batch_id)
         workflows = [workflow, *others] if workflow is not None else []
         asked = [batch_asked_of(batch, one) for one in workflows]
         if batch.others:
-            return _of_several(ledger, batch, workflows, failures)
+            return _of_several(found, batch, workflows, failures)
         batch = asked[0] if asked else batch
-        return cls._of_one(ledger, batch, workflow, _Survey(_selection(batch, workflow), failures))
+        return cls._of_one(found, batch, workflow, _Survey(_selection(batch, workflow), failures))
 
     @classmethod
     def _of_one(cls, ledger: Ledger, batch: BatchRecord, workflow: Workflow | None, survey: _Survey) -> BatchStatus:
