@@ -141,13 +141,25 @@ def test_what_ends_in_a_launch_is_over_by_the_clock_of_the_ledger(server: Server
 def test_what_is_stopped_is_over_by_the_clock_of_the_ledger(
     airflow: Airflow, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where that clock is ahead of this machine's, a run that is canceled is over all the same."""
+    """Where that clock is ahead of this machine's, a run that is canceled is over all the same.
+
+    So is one of which a step begins while it is being stopped, which may take a minute.
+    """
     ahead = FakeClock(datetime.now(UTC) + timedelta(minutes=5))
     ids = {"batch_id": "b", "partition": KEY, "scheme": flow.partitions, "metadata": {"engine": {"name": "airflow"}}}
     with closing(SqlLedger(url, clock=ahead)) as ledger:
         ledger.batches.put(replace(Backfill(flow, ONE, "b", ledger=ledger).record(), engine="airflow"))
-        ledger.begin(RunRecord(workflow="filled", context=begin("filled", run_id="r0", **ids)))
+        run = ledger.begin(RunRecord(workflow="filled", context=begin("filled", run_id="r0", **ids)))
         monkeypatch.setattr(SqlLedger, "now", lambda self: ahead.now())
+        answer = airflow.answer
+
+        def late(method: str, path: str, body: Any) -> tuple[int, Any]:
+            if method == "PATCH":
+                ahead.advance(timedelta(seconds=10))
+                ledger.renew(run, timedelta(hours=6))
+            return answer(method, path, body)
+
+        monkeypatch.setattr(airflow, "answer", late)
         done = CliRunner().invoke(cli, ["cancel", "b", "--url", airflow.url, "--ledger", url])
         assert "batch b is canceled; stopped 1 run" in done.output
         assert ledger.get_run("r0").status is RunStatus.CANCELED

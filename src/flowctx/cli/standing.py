@@ -350,15 +350,19 @@ def _stop(ledger: Ledger, batch: BatchRecord, url: str | None, refusals: list[tu
     stopped = 0
     for name in sorted({run.engine for run in under_way} - {"local"}):
         runs = [run for run in under_way if run.engine == name]
-        left, asked_at = len(runs), ledger.now()
-        with _noted(refusals, name):
-            for run in launcher_on(name, url, None, ledger).cancel(batch, runs):
-                ledger.batches.record_outcomes(batch.batch_id, [replace(run, workflow=batch.workflow)])
-                settle_run(ledger, batch.workflow, run, asked_at)
-                stopped += run.state is PartitionState.CANCELED
-                left -= 1
-            if left:
-                echo(f"{amount(left, 'run')} on {name} did not stop; say it again, or look there", err=True)
+        done: list[PartitionRun] = []
+        try:
+            with _noted(refusals, name):
+                for run in launcher_on(name, url, None, ledger).cancel(batch, runs):
+                    ledger.batches.record_outcomes(batch.batch_id, [replace(run, workflow=batch.workflow)])
+                    done.append(run)
+                if left := len(runs) - len(done):
+                    echo(f"{amount(left, 'run')} on {name} did not stop; say it again, or look there", err=True)
+        finally:  # also where somebody does not wait for the rest
+            stopped_at = ledger.now()  # steps may have begun while runs were stopped
+            for run in done:
+                settle_run(ledger, batch.workflow, run, stopped_at)
+        stopped += sum(run.state is PartitionState.CANCELED for run in done)
     return stopped
 
 
