@@ -1,14 +1,20 @@
 """Batches that go on with a workflow that declares other parameters by then."""
 
+import re
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 
 from backfill.changing import new, old, other
-from flowctx import Backfill, BatchError, BatchStatus, PartitionScheme, Workflow, outputs, resume, run
+from flowctx import Backfill, BatchError, BatchStatus, PartitionScheme, Workflow, backfill, outputs, resume, run
 from flowctx.backfill import LocalLauncher
+from flowctx.backfill.same_batch import with_params_taken
 from flowctx.backfill.worker import _Runs
+from flowctx.cli import cli
+from flowctx.ledger import open_ledger
 from flowctx.local import plan_new_run, run_begun
 
 
@@ -133,3 +139,50 @@ def test_a_value_is_compared_where_it_is_hidden_and_where_it_is_not(ledger, monk
     assert secret_batch(ledger, {"note": "hunter2hunter2"})[1].reconcile().total == 1
     with pytest.raises(BatchError, match="extend=True"):
         secret_batch(ledger, {"note": "hunter3hunter3"})[1].plan()
+
+
+def test_a_batch_goes_on_with_what_is_declared_now_where_that_is_accepted(ledger, again):
+    """Each partition that failed does, in one command, from its complete steps."""
+    assert again(new) == {"failed": 1}
+    plan = Backfill(new, "tier=T1", "b", ledger=ledger)
+    plan.launch(LocalLauncher(ledger, 1), retry_failed=True, accept_changes=True)
+    assert [dict(found) for found in outputs(new, "fetch", ledger=ledger).values()] == [{"params": {"y": 7}}]
+
+
+def test_a_batch_whose_own_parameter_is_gone_goes_on_without_it(ledger):
+    """The refusal says what to do; after that the batch has what its workflow takes, or what is given anew."""
+    Backfill(old, "tier=T1", "b", params={"x": 5}, ledger=ledger).launch(LocalLauncher(ledger, 1))
+    how = {"batch_id": "b", "retry_failed": True, "workers": 1, "ledger": ledger}
+    for options in ({}, {"params": {"y": 8}, "extend": True}):
+        with pytest.raises(BatchError, match=r"has no parameter 'x'.* without x, by .* \(--accept-changes\)"):
+            backfill(new, **how, **options)
+    assert backfill(new, **how, accept_changes=True, params={"y": 8}, extend=True).complete
+    assert [dict(found) for found in outputs(new, "fetch", ledger=ledger).values()] == [{"params": {"y": 8}}]
+    assert backfill(new, batch_id="b", workers=1, ledger=ledger).complete
+    assert dict(ledger.find_batch("b").params) == {"y": 8}
+
+
+def test_a_batch_without_what_is_gone_has_the_rest(ledger):
+    """What the workflow still takes stays, of each type that it has now; secrets are known by their names."""
+    params = {"a": 1, "b": 2, "api_token": "hunter2hunter2"}
+    before = Workflow("rest", partitions=PartitionScheme(n=["1"]), params={"a": 0, "b": 0, "api_token": ""})
+    after = Workflow("rest", partitions=PartitionScheme(n=["1"]), params={"a": "", "b": 0, "api_token": ""})
+    ledger.batches.put(Backfill(before, None, "b", params=params, ledger=ledger).record())
+    known = ledger.find_batch("b")
+    with pytest.raises(BatchError, match="or go on without a, by accept_changes=True"):
+        with_params_taken(known, after, accept_changes=False)
+    assert with_params_taken(known, after, accept_changes=False, anew=["a"]).params["b"] == 2
+    assert set(with_params_taken(known, after, accept_changes=True).params) == {"b", "api_token"}
+
+
+def test_status_names_the_command_that_goes_on(url):
+    """It is of the whole batch, and works when it is typed."""
+    with closing(open_ledger(url)) as ledger:
+        Backfill(old, "tier=T1", "b", ledger=ledger).launch(LocalLauncher(ledger, 1))
+        Backfill(new, "tier=T1", "b", ledger=ledger).launch(LocalLauncher(ledger, 1), retry_failed=True)
+    shell, env = CliRunner(), {"FLOWCTX_LEDGER_URL": url}
+    last = shell.invoke(cli, ["status", "b"], env=env).output.splitlines()[-1]
+    command = re.search(
+        r"flowctx (backfill .* --accept-changes) keeps what they have, and takes the parameters as", last
+    )
+    assert shell.invoke(cli, command[1].split(), env=env).exit_code == 0

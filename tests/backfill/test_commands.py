@@ -181,11 +181,11 @@ def test_secrets_of_a_batch_are_to_be_named_again(url: str) -> None:
     """What no ledger keeps cannot be left out."""
     ledger = open_ledger(url)
     known = Backfill(flow, SOME, "b", ledger=ledger).record()
-    ledger.batches.put(replace(known, params={"api_token": "***"}))
+    ledger.batches.put(replace(known, params={"notes": "***"}))
     ledger.close()
     refused = flowctx(url, "backfill", FLOW, "--batch", "b", "--retry-failed")
     assert refused.exit_code == 2
-    assert "had secrets in api_token, which are not kept; pass all parameters again" in refused.stderr
+    assert "had secrets in notes, which are not kept; pass all parameters again" in refused.stderr
 
 
 def test_other_parameters_are_refused_in_a_line(url: str) -> None:

@@ -126,7 +126,7 @@ def test_what_could_not_go_on_is_told_apart_from_what_failed(capsys):
     shown.news(changed, progress)
     show_tally(progress, "b", as_json=False, refused=shown.refused)
     hints = capsys.readouterr().out
-    assert "1 partition could not go on, since the workflow has changed: --retry-failed --from-step STEP" in hints
+    assert "1 partition could not go on, since the workflow has changed: flowctx status b tells what has" in hints
     assert "see why: flowctx status b" in hints
     shown.news(changed, progress)
     show_tally(progress, "b", as_json=False, refused=shown.refused)

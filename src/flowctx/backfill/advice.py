@@ -8,7 +8,7 @@ from typing import Final
 
 from flowctx.backfill.again import GOES_ON
 from flowctx.backfill.status import counted
-from flowctx.core.batches.outcomes import says_changed
+from flowctx.core.batches.outcomes import says_changed, says_only_params_changed, says_params_changed
 from flowctx.core.batches.partition_params import has_params_again, params_option
 from flowctx.core.batches.records import BatchRecord, PartitionRun
 from flowctx.core.errors import NotDue
@@ -154,14 +154,21 @@ def _after_changes(batch: BatchRecord, failures: Sequence[PartitionRun]) -> str:
     if not any(run.recorded for run in failures):  # the run that there is has another id, which the error names
         return "as their errors say"
     engines = sorted({run.engine for run in failures if run.recorded})
+    commands, bulk = [_resume(name) for name in engines], ""
+    if batch.selection is not None:
+        bulk = _bulk(batch, engines)
+        commands = [f"{backfill_command(batch, params_option(batch.params_from))} --retry-failed"]
     redo, keep = (
-        "; ".join(f"{_resume(name)} {option}" for name in engines)
+        "; ".join(f"{command} {option}{bulk}" for command in commands)
         for option in ("--from-step STEP", "--accept-changes")
     )
-    if batch.selection is not None:
-        command = backfill_command(batch, params_option(batch.params_from))
-        redo = f"{command} --retry-failed --from-step STEP{_bulk(batch, engines)}"
-    return f"{redo} (the first that has changed); or {keep} keeps what they have"
+    errors = [run.refused or run.error for run in failures]
+    if not any(map(says_params_changed, errors)):
+        return f"{redo} (the first that has changed); or {keep} keeps what they have"
+    keep += " keeps what they have, and takes the parameters as they are declared now"
+    if all(map(says_only_params_changed, errors)):
+        return keep
+    return f"{keep}; with --from-step STEP beside it, the first that has changed and what follows run again"
 
 
 def _resume(engine: str) -> str:

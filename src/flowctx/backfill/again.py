@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -10,7 +10,13 @@ from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.records import Job, PartitionRun, PartitionState, Standing
 from flowctx.core.data.encoding import digest
+from flowctx.core.durability.changes import changes_since
+from flowctx.core.durability.continuation import changed_params
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.param_changes import param_changes
+from flowctx.core.durability.records import COMPLETE, RunRecord, StepRecord
 from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.definition import Workflow
 
 #: Of so many partitions, it is read at once how they stand: in a second at most, before anything runs.
 _MOST_STANDINGS = 100_000
@@ -26,6 +32,8 @@ class RunsAgain:
     retry_skipped: bool = False
     #: From which step on, although it is complete.
     from_step: str | None = None
+    #: Whether what ran before goes on although the workflow has changed since.
+    accept_changes: bool = False
 
     def runs(self, run: PartitionRun | Standing, engine: str | None) -> bool:
         """Return whether a partition of which something is known runs again.
@@ -68,9 +76,30 @@ def died(run: PartitionRun) -> bool:
     return run.recorded and run.state is PartitionState.FAILED and run.step is None
 
 
+def compared(job: Job, found: RunRecord, workflow: Workflow, ledger: Ledger, again: RunsAgain) -> Job:
+    """Return a job, and how the run before differs from it: in its parameters, and in what is complete of it.
+
+    Args:
+        job: The job.
+        found: The run before, as it is recorded.
+        workflow: Its workflow.
+        ledger: Where runs are remembered.
+        again: What of the batch runs again: where changes are accepted, the job says whether there are any.
+    """
+    statuses = ledger.statuses(found.key)
+    incomplete = tuple(step for step in workflow.steps if statuses.get(step) not in COMPLETE)
+    accept = again.accept_changes and _has_changed(workflow, found, ledger.steps(found.key))
+    other_params = bool(changed_params(job.params, found))
+    return replace(job, other_params=other_params, incomplete=incomplete, accept_changes=accept)
+
+
+def _has_changed(workflow: Workflow, run: RunRecord, records: Sequence[StepRecord]) -> bool:
+    return any(changes_since(workflow, run, records)) or any(param_changes(workflow, run, records))
+
+
 def needs_another_run(job: Job, before: PartitionRun) -> bool:
-    """Return whether a job cannot be done by the run before: an engine keeps its parameters, or it has died."""
-    return job.other_params or died(before)
+    """Return whether a job cannot be done by the run before: an engine keeps what it was told, or it has died."""
+    return job.other_params or job.accept_changes or died(before)
 
 
 def going_on(job: Job, before: PartitionRun) -> Job:
@@ -80,9 +109,13 @@ def going_on(job: Job, before: PartitionRun) -> Job:
     """
     if not before.recorded or before.state is PartitionState.SKIPPED:
         return job
-    return replace(job, request=replace(job.request, resume_from=before.run_id, from_step=job.from_step))
+    request = replace(
+        job.request, resume_from=before.run_id, from_step=job.from_step, accept_changes=job.accept_changes
+    )
+    return replace(job, request=request)
 
 
 def as_another_run(job: Job, before: PartitionRun) -> Job:
     """Return a job as a run of its own, which goes on with what the ledger has of the one before."""
-    return replace(going_on(job, before), run_id=f"{job.run_id}__{digest(job.params)[:8]}")
+    conf = [job.params, "accept_changes"] if job.accept_changes else job.params
+    return replace(going_on(job, before), run_id=f"{job.run_id}__{digest(conf)[:8]}")

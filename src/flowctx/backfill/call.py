@@ -11,7 +11,7 @@ from flowctx.backfill.bulk import BulkLauncher
 from flowctx.backfill.local import Durability, LocalLauncher
 from flowctx.backfill.plan import Backfill, ParamsOf
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
-from flowctx.backfill.same_batch import refuse_another_workflow, refuse_without_selection
+from flowctx.backfill.same_batch import refuse_another_workflow, refuse_without_selection, with_params_taken
 from flowctx.backfill.selected import selections_again
 from flowctx.core.batches.launcher import ENGINES, Launcher
 from flowctx.core.batches.records import BatchRecord
@@ -40,6 +40,7 @@ def backfill(
     retry_skipped: bool = False,
     from_step: str | None = None,
     extend: bool = False,
+    accept_changes: bool = False,
     max_failures: int | None = None,
     listener: LaunchListener | None = None,
     ledger: Ledger | str | None = None,
@@ -67,6 +68,8 @@ def backfill(
         retry_skipped: Also run again what was skipped.
         from_step: What runs again does so from this step on, although it is complete.
         extend: Add the selection to a batch that is there, with these parameters.
+        accept_changes: Go on although the workflow has changed since what ran before: what its complete steps have
+            recorded is kept, and the parameters are as they are declared now.
         max_failures: Stop when so many partitions have failed.
         listener: Is told what happens.
         ledger: Where it is remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
@@ -88,14 +91,15 @@ def backfill(
     """
     found = ledger_or_default(ledger)
     known = found.find_batch(batch_id) if found is not None and isinstance(batch_id, str) else None
+    of_batch: dict[str, Any] = {"extend": extend, "accept_changes": accept_changes}
     again: dict[str, Any] = {"retry_failed": retry_failed, "retry_skipped": retry_skipped, "from_step": from_step}
-    options = [f"{name}=" for name, asked in {**again, "extend": extend}.items() if asked and selection is None]
+    options = [f"{name}=" for name, asked in {**again, **of_batch}.items() if asked and selection is None]
     if found is not None:
         refuse_without_selection(known, batch_id, options)
-    plan = backfill_again(workflow, selection, batch_id, params=params, until=until, extend=extend, ledger=found)
+    plan = backfill_again(workflow, selection, batch_id, params=params, until=until, ledger=found, **of_batch)
     made: Callable[..., Launcher | BulkLauncher] = bulk_launcher_on if bulk else launcher_on
     launcher = made(on, url, workers, plan.ledger, durability, location)
-    return plan.launch(launcher, **again, extend=extend, max_failures=max_failures, listener=listener)
+    return plan.launch(launcher, **again, **of_batch, max_failures=max_failures, listener=listener)
 
 
 def backfill_again(
@@ -106,28 +110,31 @@ def backfill_again(
     params: Mapping[str, Any] | ParamsOf | None,
     until: date | str | None,
     extend: bool,
+    accept_changes: bool,
     ledger: Ledger | None,
 ) -> Backfill:
     """Return a batch; what is ``None`` is as it has that already, if the ledger knows it.
 
     Raises:
-        BatchError: The batch is of another workflow, cannot be, or had secrets among its parameters.
+        BatchError: The batch is of another workflow, cannot be, or had secrets among its parameters, or such as the
+            workflow does not take any more.
     """
     known = ledger.find_batch(batch_id) if ledger is not None and isinstance(batch_id, str) else None
     if known is not None:
         refuse_another_workflow(known, workflow.name)
         if selection is None:
             (selection,) = selections_again(known, [workflow], until, extend=extend)
-        params = kept_params(known) if params is None else params
+        params = kept_params(known, workflow, accept_changes=accept_changes) if params is None else params
     return Backfill(workflow, selection, batch_id, params=params, until=until, ledger=ledger)
 
 
-def kept_params(batch: BatchRecord) -> Mapping[str, Any]:
-    """Return a batch's parameters.
+def kept_params(batch: BatchRecord, workflow: Workflow, *, accept_changes: bool) -> Mapping[str, Any]:
+    """Return the parameters of a batch of a workflow; where changes are accepted, those that it still takes.
 
     Raises:
-        BatchError: Some of them were secrets, which no ledger keeps.
+        BatchError: The workflow does not take all of them any more, or some were secrets, which no ledger keeps.
     """
+    batch = with_params_taken(batch, workflow, accept_changes=accept_changes)
     lost = [name for name, value in batch.params.items() if MASK in repr(value)]
     if lost:
         raise BatchError(

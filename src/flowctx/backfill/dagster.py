@@ -200,7 +200,7 @@ class DagsterLauncher(PollingLauncher):
 
     def _goes_on_anew(self, target: Target, job: Job, before: PartitionRun) -> bool:
         """Whether what ran before goes on as a run of its own: a re-execution would not do what is due."""
-        if job.other_params or before.part or before.state is PartitionState.PARTIAL:
+        if job.other_params or job.accept_changes or before.part or before.state is PartitionState.PARTIAL:
             return True
         if before.state is not PartitionState.FAILED:
             return False

@@ -87,23 +87,25 @@ class JointBackfill:
         """Return what it asks for, as the ledger remembers it."""
         return _joined([plan.record() for plan in self.plans], self._first)
 
-    def reconcile(self, *, extend: bool = False) -> BatchRecord:
+    def reconcile(self, *, extend: bool = False, accept_changes: bool = False) -> BatchRecord:
         """Return its record, unless the ledger knows another batch by its id.
 
         Args:
             extend: Add workflows and selections to those of the batch, and let the parameters be these from now on.
+            accept_changes: Go on without those parameters of the batch that its workflows do not take any more.
 
         Raises:
             BatchError: The same id with other workflows, selections or parameters, or of a batch that was pruned.
         """
         known = known_batch(self.ledger, self.batch_id, [plan.workflow.name for plan in self.plans])
-        return self._reconciled(known, extend=extend)
+        return self._reconciled(known, extend=extend, accept_changes=accept_changes)
 
-    def _reconciled(self, known: BatchRecord | None, *, extend: bool) -> BatchRecord:
+    def _reconciled(self, known: BatchRecord | None, *, extend: bool, accept_changes: bool) -> BatchRecord:
         if known is None:
             return self.record()
         refuse_other_workflows(known, [plan.workflow.name for plan in self.plans], extend=extend)
-        found = [plan._reconciled(known.of(plan.workflow.name), extend=extend) for plan in self.plans]
+        how = {"extend": extend, "accept_changes": accept_changes}
+        found = [plan._reconciled(known.of(plan.workflow.name), **how) for plan in self.plans]
         # What engines said of the first workflow is noted without its name, so that it stays the first.
         return replace(_joined(found, known.workflow), created_at=known.created_at)
 
@@ -114,6 +116,7 @@ class JointBackfill:
         retry_skipped: bool = False,
         from_step: str | None = None,
         extend: bool = False,
+        accept_changes: bool = False,
     ) -> Plan:
         """Return what a launch would do now, and do nothing; what it would refuse is refused.
 
@@ -121,7 +124,7 @@ class JointBackfill:
             BatchError: As for :meth:`reconcile`, or no workflow has such a step.
             NotDue: Some partitions are not due yet.
         """
-        self.reconcile(extend=extend)
+        self.reconcile(extend=extend, accept_changes=accept_changes)
         self._check(from_step)
         again = RunsAgain(retry_failed=retry_failed, retry_skipped=retry_skipped)
         plans = {plan.workflow.name: plan._plan(again) for plan in self.plans}
@@ -163,6 +166,7 @@ class JointBackfill:
         retry_skipped: bool = False,
         from_step: str | None = None,
         extend: bool = False,
+        accept_changes: bool = False,
         max_failures: int | None = None,
         listener: LaunchListener | None = None,
     ) -> LaunchProgress:
@@ -174,6 +178,7 @@ class JointBackfill:
             retry_skipped: Also run again what was skipped.
             from_step: Where what ran before runs again, in the workflows that have such a step.
             extend: As for :meth:`reconcile`.
+            accept_changes: Go on although a workflow has changed since what ran before.
             max_failures: Stop when so many partitions have failed.
             listener: Is told what happens.
 
@@ -186,8 +191,10 @@ class JointBackfill:
         refuse_while_imported()
         if isinstance(launcher, BulkLauncher):
             raise BatchError(_not_in_bulk(self.workflows))
-        batch = self.reconcile(extend=extend)
-        again = RunsAgain(retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step)
+        batch = self.reconcile(extend=extend, accept_changes=accept_changes)
+        again = RunsAgain(
+            retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step, accept_changes=accept_changes
+        )
         kept = [plan.weigh_params(again) for plan in self.plans] if extend else []
         _refuse_one_name(launcher)
         self._check(from_step)
@@ -204,7 +211,7 @@ class JointBackfill:
                 total=sum(len(plan.selection) for plan in self.plans),
                 max_failures=max_failures,
                 listener=listener or LaunchListener(),
-                decide=lambda known: self._reconciled(known, extend=extend),
+                decide=lambda known: self._reconciled(known, extend=extend, accept_changes=accept_changes),
                 settling=Settling(self.ledger, self.batch_id, launcher),
             ),
         )

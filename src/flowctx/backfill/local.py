@@ -277,9 +277,10 @@ class _Worker:
         known = job.before is not None or again
         params = {} if not job.params else {"params": to_json(job.params)}
         step = {} if job.from_step is None else {"from_step": job.from_step}
+        accept = {"accept_changes": True} if job.accept_changes else {}
         config = {"step_config": to_json(job.request.step_config)} if job.request.step_config else {}
         workflow = {"workflow": job.workflow} if job.workflow else {}
-        how = {"known": known, "again": again, **workflow, **params, **step, **config}
+        how = {"known": known, "again": again, **workflow, **params, **step, **accept, **config}
         self.say({"partition": job.partition, "run_id": job.run_id, **how})
         if len(self.jobs) < _MANY:  # it may have nothing else to do
             self.send()

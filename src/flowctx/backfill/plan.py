@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any
 
-from flowctx.backfill.again import RunsAgain, not_done
+from flowctx.backfill.again import RunsAgain, compared, not_done
 from flowctx.backfill.bulk import BulkLaunch, BulkLauncher, BulkWork
 from flowctx.backfill.launching import Launch
 from flowctx.backfill.leading import LaunchOptions
@@ -22,6 +22,7 @@ from flowctx.backfill.same_batch import (
     refuse_forgotten,
     same_params,
     warn_of_params_kept,
+    with_params_taken,
 )
 from flowctx.backfill.selected import scheme_of
 from flowctx.backfill.selected_texts import SelectedTexts
@@ -33,10 +34,8 @@ from flowctx.core.batches.partition_params import PartitionParams, params_of_all
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, batch_run_id
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.data.secrets import stands_for, with_digests
-from flowctx.core.durability.continuation import changed_params
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorded import find_run
-from flowctx.core.durability.records import COMPLETE
 from flowctx.core.errors import BatchError, LedgerError, NotDue, ending_text
 from flowctx.core.partitions.due_selection import selected
 from flowctx.core.partitions.key import PartitionKey
@@ -149,27 +148,30 @@ class Backfill:
     def _hidden_params(self) -> FrozenDict:
         return with_digests(self.params)
 
-    def reconcile(self, *, extend: bool = False) -> BatchRecord:
+    def reconcile(self, *, extend: bool = False, accept_changes: bool = False) -> BatchRecord:
         """Return its record, unless the ledger knows another batch by its id.
 
         Args:
             extend: Add the selection to that of the batch, and let the parameters be these from now on.
+            accept_changes: Go on without those parameters of the batch that the workflow does not take any more.
 
         Raises:
             BatchError: The same id with another workflow, selection or parameters, or of a batch that was pruned.
         """
-        return self._reconciled(known_batch(self.ledger, self.batch_id, [self.workflow.name]), extend=extend)
+        known = known_batch(self.ledger, self.batch_id, [self.workflow.name])
+        return self._reconciled(known, extend=extend, accept_changes=accept_changes)
 
-    def _reconciled(self, known: BatchRecord | None, *, extend: bool) -> BatchRecord:
+    def _reconciled(self, known: BatchRecord | None, *, extend: bool, accept_changes: bool) -> BatchRecord:
         requested = self.record()
         if known is None:
             return requested
         refuse_another_workflow(known, requested.workflow)
         if known.selection is None:  # started by an engine; its plan is ours now
             return replace(requested, created_at=known.created_at)
+        self._params_before, anew = known.params, self.params if extend else ()
+        known = with_params_taken(known, self.workflow, accept_changes=accept_changes, anew=anew)
         if extend:
             self.selection |= self.scheme.select(known.selection)
-            self._params_before = known.params
             refuse_forgotten(known, self.params, self.params_of)
             record = replace(self.record(), created_at=known.created_at)
             return replace(record, params=known.params, params_from=known.params_from) if self.keeps_params else record
@@ -183,6 +185,7 @@ class Backfill:
         retry_skipped: bool = False,
         from_step: str | None = None,
         extend: bool = False,
+        accept_changes: bool = False,
     ) -> Plan:
         """Return what a launch would do now, and do nothing; what it would refuse is refused.
 
@@ -190,7 +193,7 @@ class Backfill:
             BatchError: As for :meth:`reconcile`.
             NotDue: Some partitions are not due yet.
         """
-        self.reconcile(extend=extend)
+        self.reconcile(extend=extend, accept_changes=accept_changes)
         self._check(from_step)
         return self._plan(RunsAgain(retry_failed=retry_failed, retry_skipped=retry_skipped))
 
@@ -271,8 +274,9 @@ class Backfill:
                     if before is None:
                         yield job
                         continue
-                    if engine not in (None, "local"):  # runs here find out when they read the run that they go on with
-                        job = self._compared(job, before)
+                    here = engine in (None, "local")  # runs here find out when they read the run that they go on with
+                    accepted = replace(job, accept_changes=again.accept_changes)
+                    job = accepted if here else self._compared(job, before, again)
                     yield replace(job, from_step=again.from_step)
                 else:
                     yield before
@@ -296,17 +300,12 @@ class Backfill:
         request = RunRequest(batch_id=self.batch_id, step_config=of_steps)
         return Job(key=key, run_id=run_id, params=params, request=request, before=before)
 
-    def _compared(self, job: Job, before: PartitionRun) -> Job:
-        """Return a job, and how the run before differs from it: in its parameters, and in what is complete of it.
-
-        Of a run that the ledger does not have, the parameters were those of the batch.
-        """
+    def _compared(self, job: Job, before: PartitionRun, again: RunsAgain) -> Job:
+        """Return a job, and how the run before differs; one that is not recorded had the parameters of the batch."""
         found = find_run(self.ledger, before.run_id, self.workflow.name, job.key)
         if found is None:
             return replace(job, other_params=not stands_for(self._params_before, self.params))
-        statuses = self.ledger.statuses(found.key)
-        incomplete = tuple(step for step in self.workflow.steps if statuses.get(step) not in COMPLETE)
-        return replace(job, other_params=bool(changed_params(job.params, found)), incomplete=incomplete)
+        return compared(job, found, self.workflow, self.ledger, again)
 
     def launch(
         self,
@@ -316,6 +315,7 @@ class Backfill:
         retry_skipped: bool = False,
         from_step: str | None = None,
         extend: bool = False,
+        accept_changes: bool = False,
         max_failures: int | None = None,
         listener: LaunchListener | None = None,
         follower: LaunchListener | None = None,
@@ -331,6 +331,8 @@ class Backfill:
             from_step: Where what ran before runs again: from this step on, although it is complete. By default only
                 what is not complete runs, and steps that say ``refresh=True``.
             extend: As for :meth:`reconcile`.
+            accept_changes: Go on although the workflow has changed since what ran before: what its complete steps have
+                recorded is kept, and the parameters are as they are declared now.
             max_failures: Stop when so many partitions have failed.
             listener: Is told what happens.
             follower: Old name of ``listener``.
@@ -345,8 +347,10 @@ class Backfill:
             warn_renamed("Backfill.launch(follower=)", "Backfill.launch(listener=)")
             listener = follower
         refuse_while_imported()
-        again = RunsAgain(retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step)
-        batch = self.reconcile(extend=extend)
+        again = RunsAgain(
+            retry_failed=retry_failed, retry_skipped=retry_skipped, from_step=from_step, accept_changes=accept_changes
+        )
+        batch = self.reconcile(extend=extend, accept_changes=accept_changes)
         if extend:
             self.weigh_params(again)
         self._check(from_step)
@@ -356,7 +360,7 @@ class Backfill:
             total=len(self.selection),
             max_failures=max_failures,
             listener=listener or LaunchListener(),
-            decide=lambda known: self._reconciled(known, extend=extend),
+            decide=lambda known: self._reconciled(known, extend=extend, accept_changes=accept_changes),
             settling=Settling(self.ledger, self.batch_id, launcher, self.workflow.name),
         )
         return replace(self._launch(launcher, batch, options, again), params_kept=self.keeps_params)

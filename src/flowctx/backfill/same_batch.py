@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from flowctx.backfill.belonging import outcomes_of
 from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.partition_params import PartitionParams, has_params_again, params_option
 from flowctx.core.batches.records import BatchRecord, PartitionState, Standing
+from flowctx.core.data.plain import FrozenDict
 from flowctx.core.data.secrets import stands_for, without_digests, without_secrets
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import BatchError
+from flowctx.core.errors import BatchError, FlowctxError
+from flowctx.core.masking import MASK
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.printable import amount, brief
+from flowctx.core.workflow.definition import Workflow
 
 logger = logging.getLogger("flowctx")
 
@@ -136,6 +140,47 @@ def refuse_another(known: BatchRecord, requested: BatchRecord, params: Mapping[s
     else:
         return
     raise BatchError(f"batch {requested.batch_id!r} has {what}, and this asks for {now}; ask for {same}, {others}")
+
+
+def with_params_taken(
+    known: BatchRecord, workflow: Workflow, *, accept_changes: bool, anew: Collection[str] = ()
+) -> BatchRecord:
+    """Return a batch with those of its parameters that its workflow still takes, where it is to go on without others.
+
+    Args:
+        known: The batch, of one workflow.
+        workflow: The workflow as it is now.
+        accept_changes: Whether the batch goes on without them.
+        anew: The names of those that it is given anew.
+
+    Raises:
+        BatchError: The workflow does not take all of them any more.
+    """
+    others = _not_taken(known, workflow)
+    if not accept_changes and not others.keys() <= set(anew):
+        raise BatchError(
+            f"batch {known.batch_id!r} has parameters that its workflow does not take any more: "
+            f"{'; '.join(others.values())}; or go on without {' and '.join(others)}, by accept_changes=True "
+            "(--accept-changes)"
+        )
+    return replace(known, params=FrozenDict({n: value for n, value in known.params.items() if n not in others}))
+
+
+def _not_taken(known: BatchRecord, workflow: Workflow) -> dict[str, str]:
+    """Return the parameters of a batch that its workflow does not take, and why; secrets are known by name alone."""
+    hidden = {name for name, value in known.params.items() if name in workflow.params and MASK in repr(value)}
+    values = {name: value for name, value in known.params.items() if name not in hidden}
+    if _why_not(workflow, values) is None:
+        return {}
+    return {name: why for name in values if (why := _why_not(workflow, {name: values[name]})) is not None}
+
+
+def _why_not(workflow: Workflow, params: Mapping[str, Any]) -> str | None:
+    try:
+        workflow.params_with(params)
+    except FlowctxError as exc:
+        return str(exc)
+    return None
 
 
 def refuse_forgotten(known: BatchRecord, params: Mapping[str, Any], params_of: Callable[..., Any] | None) -> None:

@@ -12,6 +12,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import datetime
 from typing import IO, Any, NoReturn, cast
 
@@ -102,7 +103,7 @@ class SliceRun:
         """
         asked = self.request
         since: datetime = asked.launched_at
-        again = RunsAgain(retry_failed=asked.retry_failed, retry_skipped=asked.retry_skipped, from_step=asked.from_step)
+        again = RunsAgain(**{one.name: getattr(asked, one.name) for one in fields(RunsAgain)})
         for item in self.plan.iter_work("local", again):
             before = item.before if isinstance(item, Job) else item
             if before is not None and before.state in _ENDED:

@@ -367,6 +367,7 @@ class _Runs:
                     partition=task["partition"],
                     params=changed_params(_params(task), before),
                     from_step=task.get("from_step") or self.skipped_steps(before),
+                    accept_changes=task.get("accept_changes", False),
                     ledger=self.ledger,
                     # It is left from the launch before this one, whose workers are gone with it.
                     take_over=has_worker_of(before, self.batch_id),

@@ -69,6 +69,7 @@ from flowctx.core.workflow.import_path import import_function, import_workflow
 @click.option("--retry-skipped", is_flag=True, help="Also run again what was skipped.")
 @click.option("--from-step", metavar="STEP", help="What runs again does so from this step on, although it is complete.")
 @click.option("--extend", is_flag=True, help="Add the selection to a batch that is there, with these parameters.")
+@click.option("--accept-changes", is_flag=True, help="What ran before goes on although the workflow has changed since.")
 @click.option("--max-failures", type=click.IntRange(min=1), metavar="N", help="Stop when so many have failed.")
 @planned_option
 @json_option
@@ -92,6 +93,7 @@ def backfill(
     retry_skipped: bool,
     from_step: str | None,
     extend: bool,
+    accept_changes: bool,
     max_failures: int | None,
     ledger: Ledger,
     as_json: bool,
@@ -121,6 +123,7 @@ def backfill(
         "retry_skipped": retry_skipped,
         "from_step": from_step,
         "extend": extend,
+        "accept_changes": accept_changes,
     }
     options = [f"--{name.replace('_', '-')}" for name, value in how.items() if value not in (None, False)]
     _check_known(ledger, batch_id, selection, [] if stale else options)
@@ -139,7 +142,8 @@ def backfill(
             _prepare(launcher, workflows, batch_id)
     plan: Backfill | JointBackfill
     made = {} if several else _function(params_from) if params_from else read_params(workflow, params)
-    typed = TypedBatch(batch_id=batch_id, selection=selection, until=until, extend=extend, ledger=ledger)
+    of_batch = {"extend": extend, "accept_changes": accept_changes}
+    typed = TypedBatch(batch_id=batch_id, selection=selection, until=until, ledger=ledger, **of_batch)
     if several:
         plan = joint_plan_of(targets, typed, params, hanging=downstream)
     elif stale:
@@ -153,7 +157,7 @@ def backfill(
     if dry_run:
         if launcher is not None:
             _check(launcher, plan)
-        warn_of_superseded(ledger, plan.reconcile(extend=extend))
+        warn_of_superseded(ledger, plan.reconcile(**of_batch))
         print_plan(plan.plan(**how), batch_id, as_json)
         return
     launch_on: Callable[..., Launcher | BulkLauncher] = bulk_launcher_on if bulk else launcher_on

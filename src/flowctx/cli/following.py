@@ -173,8 +173,8 @@ def show_tally(
     )
     if refused:
         echo(
-            f"{amount(refused, 'partition')} could not go on, since the workflow has changed: --retry-failed "
-            "--from-step STEP runs again what has changed; status tells what has, and why they had failed before"
+            f"{amount(refused, 'partition')} could not go on, since the workflow has changed: flowctx status "
+            f"{shlex.quote(batch_id)} tells what has, why they had failed before, and how they go on"
         )
     _show_hints(progress, shlex.quote(batch_id), from_step, refused)
 

@@ -46,10 +46,12 @@ def joint_plan_of(
     with batches_as_typed():  # later on, it may be one that somebody else is launching
         for workflow, some in chosen:
             record = known.of(workflow.name) if known is not None else None
-            values = own_params[workflow.name] or (kept_params(record) if record is not None else {})
+            values: Mapping[str, Any] = own_params[workflow.name]
+            if not values and record is not None:
+                values = kept_params(record, workflow, accept_changes=typed.accept_changes)
             plans.append(Backfill(workflow, some, typed.batch_id, params=values, ledger=typed.ledger))
         plan = JointBackfill(plans)
-        plan.reconcile(extend=typed.extend)
+        plan.reconcile(**typed.how)
     return plan
 
 

@@ -40,8 +40,15 @@ class TypedBatch:
     until: str | None
     #: Whether this is added to the batch.
     extend: bool
+    #: Whether it goes on although a workflow has changed since.
+    accept_changes: bool
     #: Where batches are remembered.
     ledger: Ledger
+
+    @property
+    def how(self) -> dict[str, bool]:
+        """How what is typed is taken for the batch that is there."""
+        return {"extend": self.extend, "accept_changes": self.accept_changes}
 
     @property
     def known(self) -> BatchRecord | None:
@@ -60,11 +67,11 @@ def plan_of(workflow: Workflow, typed: TypedBatch, params: Mapping[str, Any] | P
     Raises:
         CommandError: The batch cannot be.
     """
-    how: dict[str, Any] = {"until": typed.until, "extend": typed.extend, "ledger": typed.ledger}
     with batches_as_typed():  # later on, it may be one that somebody else is launching
         chosen = selection_typed(workflow, typed.selection, typed.until)
+        how: dict[str, Any] = {"until": typed.until, "ledger": typed.ledger, **typed.how}
         plan = backfill_again(workflow, chosen, typed.batch_id, params=params or None, **how)
-        plan.reconcile(extend=typed.extend)
+        plan.reconcile(**typed.how)
     return plan
 
 
@@ -99,11 +106,12 @@ def stale_plan_of(
         chain = _chain_of(workflow, known, typed)
         if not chain:
             return None
-        asked = params or (kept_params(own) if own is not None else {})
+        accept = typed.accept_changes
+        asked = params or (kept_params(own, workflow, accept_changes=accept) if own is not None else {})
         again = {one: ParamsAgain(one, ledger, asked if one is workflow else {}) for one in chain}
         plans = [Backfill(one, some, batch_id, params=again[one], ledger=ledger) for one, some in chain.items()]
         plan = plans[0] if len(plans) == 1 else JointBackfill(plans, first=workflow)
-        plan.reconcile(extend=typed.extend)
+        plan.reconcile(**typed.how)
         for one, some in chain.items():
             done = {run.partition for run in ledger.batches.iter_standings(batch_id, one.name) if run.state.done}
             again[one].check(key for key in some if str(key) not in done)

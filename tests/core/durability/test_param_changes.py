@@ -84,12 +84,14 @@ def test_a_run_does_not_go_on_with_other_parameters():
         "  - the code of step 'a' changed: it ran as 0 and is 1 now",
         "  - parameter 'y' was added",
         "  - parameter 'x' was removed",
-        "from_step='a' (--from-step a) runs it and what follows it again; resume with accept_changes=True "
-        f"(flowctx resume {run.run_id} --accept-changes) keeps what the complete steps recorded "
-        "and takes the parameters as they are declared now",
+        f"resume with accept_changes=True (flowctx resume {run.run_id} --accept-changes) keeps what the complete steps "
+        "recorded and takes the parameters as they are declared now; "
+        "from_step='a' beside it (--from-step a) runs it and what follows it again",
     ]
     assert plan_resume(flow, run, [], accept_changes=True).context.params == {"y": 7}
     assert plan_resume(flow, run, [], accept_changes=True, params={"y": 8}).context.params == {"y": 8}
+    both = plan_resume(flow, run, [a_step("a", version="0")], accept_changes=True, from_step="a")
+    assert (both.completed, both.context.params) == ((), {"y": 7})
 
 
 def test_a_parameter_that_is_given_is_no_change():

@@ -63,6 +63,8 @@ class BulkRequest:
     retry_failed: bool = False
     retry_skipped: bool = False
     from_step: str | None = None
+    #: Whether what ran before goes on although the workflow has changed since.
+    accept_changes: bool = False
     #: A slice stops when so many of its partitions have failed.
     max_failures: int | None = None
     #: Whether short steps are committed together, as in batches here.

@@ -12,6 +12,9 @@ from flowctx.core.errors import WorkflowChanged
 
 #: How an error begins that says that a run could not begin, or go on, because its workflow has changed since.
 CHANGED: Final = f"{WorkflowChanged.__name__}: "
+#: What such an error says of parameters, and of steps.
+_OF_PARAMS: Final = "- parameter '"
+_OF_STEPS: Final = ("- step '", "- the code of step '")
 
 
 def says_changed(error: str | None) -> bool:
@@ -22,6 +25,27 @@ def says_changed(error: str | None) -> bool:
         (True, False)
     """
     return (error or "").startswith(CHANGED)
+
+
+def says_params_changed(error: str | None) -> bool:
+    """Return whether an error says of parameters that they are not what they were; see :func:`says_changed`.
+
+    Example:
+        >>> says_params_changed("WorkflowChanged: workflow 'prices' has changed: - parameter 'limit' was removed")
+        True
+    """
+    return says_changed(error) and _OF_PARAMS in (error or "")
+
+
+def says_only_params_changed(error: str | None) -> bool:
+    """Return whether an error says so, and nothing of a step.
+
+    Example:
+        >>> changed = "WorkflowChanged: - parameter 'limit' was removed"
+        >>> says_only_params_changed(changed), says_only_params_changed(f"{changed} - step 'a' was removed")
+        (True, False)
+    """
+    return says_params_changed(error) and not any(text in (error or "") for text in _OF_STEPS)
 
 
 def winning_outcome(accounts: Iterable[PartitionRun]) -> PartitionRun:

@@ -282,6 +282,8 @@ class Job:
     from_step: str | None = None
     #: Whether the earlier attempt had other parameters, so that no engine can run it again just as it was.
     other_params: bool = False
+    #: Whether it goes on although the workflow has changed since the earlier attempt.
+    accept_changes: bool = False
     #: The steps that the ledger has not as complete in the earlier attempt, if it has a record of that.
     incomplete: tuple[str, ...] = ()
     #: The workflow's name, where the batch has several; empty: that of the batch.

@@ -99,14 +99,18 @@ def refuse_changes(
     changes = [change for change in changes_since(workflow, run, records) if change.now not in again]
     if changes or of_params:
         first = next((change.now for change in changes if change.now is not None), None)
-        remedy = f"from_step={first!r} (--from-step {first}) runs it and what follows it again; " if first else ""
         on = f" --on {run.engine}" if run.engine != "local" else ""
-        raise WorkflowChanged(
-            f"{_what(workflow, run, [*(change.text for change in changes), *of_params])}\n"
-            f"{remedy}resume with accept_changes=True (flowctx resume {run.run_id}{on} --accept-changes) "
+        keep = (
+            f"resume with accept_changes=True (flowctx resume {run.run_id}{on} --accept-changes) "
             "keeps what the complete steps recorded"
-            f"{' and takes the parameters as they are declared now' if of_params else ''}"
         )
+        redo = f"(--from-step {first}) runs it and what follows it again"
+        if of_params:
+            beside = f"; from_step={first!r} beside it {redo}" if first else ""
+            remedy = f"{keep} and takes the parameters as they are declared now{beside}"
+        else:
+            remedy = f"from_step={first!r} {redo}; {keep}" if first else keep
+        raise WorkflowChanged(f"{_what(workflow, run, [*(change.text for change in changes), *of_params])}\n{remedy}")
 
 
 def _what(workflow: Workflow, run: RunRecord, texts: Iterable[str]) -> str:
