@@ -9,6 +9,7 @@ import pytest
 from adapters.dagster_support import Bench
 from flowctx import AsOf, Daily, Monthly, PartitionKey, PartitionScheme, StepResult, Weekly, Workflow
 from flowctx.dagster import partition_outputs, partitions_def, workflow_context, workflow_contexts
+from flowctx.dagster._compat import quiet
 
 #: Each scheme with one of its keys as Dagster has it, and the values of that in the scheme's order.
 SCHEMES = {
@@ -23,6 +24,9 @@ SCHEMES = {
 }
 DAYS = dg.DailyPartitionsDefinition("2012-10-01", timezone="America/New_York")
 SATURDAY = "2012-10-27"
+DATES = PartitionScheme(day=Daily(start="2012-10-01", timezone="America/New_York"))
+TIERS = PartitionScheme(tier=["A", "B"])
+DAYS_RUN = ["2012-10-01", "2012-10-02"]
 
 
 def beside(scheme, tmp_path, *assets):
@@ -167,6 +171,57 @@ def test_every_day_reads_what_it_maps_by_partition(start, end, read, tmp_path):
     for day in ("2012-10-28", "2012-10-30"):
         assert bench.run(day, selection=["own"]).success
     assert seen == read
+
+
+def back(first, last):
+    with quiet():
+        return dg.TimeWindowPartitionMapping(first, last, allow_nonexistent_upstream_partitions=True)
+
+
+CHOICES = dg.StaticPartitionMapping({"A": ["A", "B"], "B": ["B"]})
+
+
+@pytest.mark.parametrize(
+    ("scheme", "own", "mapping", "runs", "read"),
+    [
+        (DATES, None, back(-1, 0), DAYS_RUN, [["2012-10-01"], ["2012-10-01", "2012-10-02"]]),
+        (DATES, None, back(-1, -1), DAYS_RUN, [[], ["2012-10-01"]]),
+        (DATES, None, dg.IdentityPartitionMapping(), DAYS_RUN, ["one", "one"]),
+        (DATES, DAYS, back(-1, 0), DAYS_RUN, [["2012-10-01"], ["2012-10-01", "2012-10-02"]]),
+        (TIERS, None, CHOICES, ["A", "B"], [["A"], ["A", "B"]]),
+        (TIERS, None, None, ["A", "B"], ["one", "one"]),
+    ],
+)
+def test_what_is_mapped_is_by_partition(scheme, own, mapping, runs, read, tmp_path):
+    """Whether that is one, several or none: of a step and of an own asset, of the same partitions or of others."""
+    seen: list[Any] = []
+    definition = own or partitions_def(scheme)
+
+    @dg.asset(partitions_def=definition, io_manager_key="workflow_io_manager")
+    def kept() -> dict[str, Any]:
+        return {"n": 1}
+
+    sources = {"step": ["flow", "fetch"], "kept": "kept"}
+    ins = {name: dg.AssetIn(key, partition_mapping=mapping) for name, key in sources.items()}
+
+    @dg.asset(ins=ins, partitions_def=definition)
+    def reader(step: Any, kept: Any) -> None:
+        seen.extend([shown(step), shown(kept)])
+
+    _, bench = beside(scheme, tmp_path, kept, reader)
+    for key in runs:
+        assert bench.run(key, selection=["flow/fetch"]).success
+        assert bench.run(key, selection=["kept"]).success
+    for key in runs:
+        assert bench.run(key, selection=["reader"]).success
+    assert seen == [one for some in read for one in (some, some)]
+
+
+def shown(found):
+    """Return of what partitions an input is; ``one`` if it is the output itself."""
+    if found.keys() <= {"n", "capture"} and found:
+        return "one"
+    return [next(iter(key.values())) if isinstance(key, PartitionKey) else key for key in found]
 
 
 def test_a_rule_may_not_date_a_scheme_otherwise(tmp_path):

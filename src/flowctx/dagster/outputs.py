@@ -58,8 +58,9 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
     Readers get the capture of their own batch (or run), else the current one. Assets of your own may use it too: they
     return a dict of plain data, or one for each partition, by :class:`~flowctx.PartitionKey` or, where their backfill
     policy gives a run several, by Dagster's key; and an argument named after an asset gets its output, or
-    ``{PartitionKey: output}`` where it depends on several partitions (always, if annotated so). Definitions with the
-    same windows, such as every day and the sessions among them, are of one partition each, unless the asset maps them.
+    ``{PartitionKey: output}`` where it depends on several partitions (always, if annotated so, or if the asset has a
+    ``partition_mapping`` to others than its own). Definitions with the same windows, such as every day and the sessions
+    among them, are of one partition each, unless the asset maps them.
 
     Args:
         base_path: A folder or any URL that fsspec knows, such as ``s3://bucket/outputs``; by default ``flowctx`` in the
@@ -148,7 +149,7 @@ class WorkflowIOManager(dg.ConfigurableIOManager):
         scheme = scheme_of(context.asset_partitions_def) if keys is not None else None
         lenient = bool(context.definition_metadata.get("allow_missing_partitions"))
         by_partition = keys is not None and _by_partition(context, step)
-        if keys == [] and not (by_partition or lenient or step.run_partitions_def == context.asset_partitions_def):
+        if keys == [] and not (by_partition or lenient):
             raise _nothing(context, step)
         alone = keys is None or (len(keys) == 1 and not by_partition)
         captures: dict[str | None, StoredOutput] = {}
@@ -251,11 +252,13 @@ def _by_partition(context: dg.InputContext, step: Any) -> bool:
         return False
     if step.has_partition_key_range or not same_windows(step.run_partitions_def, context.asset_partitions_def):
         return True
-    if step.run_partitions_def == context.asset_partitions_def:
-        return False
-    # A mapping may ask for several, of which the definition leaves out more or fewer from one run to the next.
+    # A mapping may ask for several, of which there are more or fewer from one run to the next.
     op = dg.OpExecutionContext(step)
-    return op.has_assets_def and op.assets_def.get_partition_mapping(context.asset_key) is not None
+    mapping = op.assets_def.get_partition_mapping(context.asset_key) if op.has_assets_def else None
+    is_same = step.run_partitions_def == context.asset_partitions_def and isinstance(
+        mapping, dg.IdentityPartitionMapping
+    )
+    return mapping is not None and not is_same
 
 
 def _nothing(context: dg.InputContext, step: Any) -> ArtifactError:
