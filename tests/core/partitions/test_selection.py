@@ -266,6 +266,40 @@ def test_without_an_end_only_what_is_open_needs_until():
             ENDLESS.select(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("date=2012-02..2012-03", "2012-02-01", "2012-03-30"),
+        ("date=2012-02-15..2012-03", "2012-02-15", "2012-03-30"),
+        ("date=2012-11..2013", "2012-11-01", "2013-12-31"),
+        ("date=2012-01..2012-01-05", "2012-01-03", "2012-01-05"),
+        ("date=..2012-02", "2012-01-03", "2012-02-29"),
+    ],
+)
+def test_a_range_goes_from_the_first_day_of_a_month_to_the_last_one_of_another(text, first, last, recwarn):
+    """So it does with years, and a month in which the scheme begins does not reach beyond it."""
+    found = ENDLESS.select(text)
+    assert (found[0].date, found[-1].date) == (first, last)
+    assert str(found) == str(ENDLESS.select(f"date={first}..{last}"))
+    assert not recwarn.list
+
+
+def test_a_range_of_months_is_of_any_cadence():
+    """Of months and weeks the as-of dates count, of hours all that are in them."""
+    months = PartitionScheme(month=Monthly(start="2012-01-01", as_of="last_session", calendar="XNYS"))
+    assert str(months.select("month=2012-01..2012-03")) == "month=2012-01-31..2012-03-30"
+    assert len(PartitionScheme(hour=Hourly(start="2012-01-01")).select("hour=2012-01..2012-02")) == 60 * 24
+    assert str(PartitionScheme(week=Weekly(start="2012-01-01")).select("week=2012-01..2012-01")).endswith("2012-01-27")
+
+
+def test_months_beyond_a_scheme_are_left_out_with_a_warning():
+    """They hold none of its dates."""
+    with pytest.warns(UserWarning, match="which starts 2012-01-03; what lies beyond is left out"):
+        assert str(ENDLESS.select("date=2011-12..2012-01")) == str(ENDLESS.select("date=2012-01"))
+    with pytest.raises(PartitionError, match="goes backwards; write date=2012-02..2012-03"):
+        ENDLESS.select("date=2012-03..2012-02")
+
+
 def test_selections_with_other_untils_combine():
     """Positions are those of the cadence, whatever the until."""
     a, b = ENDLESS.keys("2012-01-31"), ENDLESS.keys("2012-02-29")
@@ -281,7 +315,7 @@ def test_selections_with_other_untils_combine():
         ("date=2012-11-09..2012-10-15", "write date=2012-10-15..2012-11-09"),
         ("date=2012-11-10..2012-12-01", "holds no as-of date; the nearest is 2012-11-09$"),
         ("date=26.10.2012", "YYYY-MM-DD"),
-        ("date=2012-10-26..soon", "YYYY-MM-DD"),
+        ("date=2012-10-26..soon", "'soon' is not a date; write it as YYYY-MM-DD, a month as YYYY-MM"),
         ("date=2012-10-15../0", "a step counts from 1"),
         ("date=last:0", "count from 1"),
         ("symbol=APPL", "did you mean AAPL"),

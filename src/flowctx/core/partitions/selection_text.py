@@ -166,11 +166,16 @@ def _one(dimension: Dimension, item: str) -> range:
 def _no_span(cadence: Cadence, value: str) -> str:
     """Say why a text that is no as-of date stands for none either."""
     if month_or_year(value) is None and iso_date(value) is None:
-        reason = cadence.say_not_written(value)
-        wider = ", a month as YYYY-MM or a year as YYYY" if reason == cadence.not_written else ""
-        return f"{value!r} {reason}{wider}"
+        return _not_written(cadence, value)
     last = "" if cadence.end is None else f" to {cadence.end}"
     return f"no as-of date of the scheme is in {value}; it goes from {cadence.start}{last}"
+
+
+def _not_written(cadence: Cadence, value: str) -> str:
+    """Say how a date is written, or a month or a year."""
+    reason = cadence.say_not_written(value)
+    wider = ", a month as YYYY-MM or a year as YYYY" if reason == cadence.not_written else ""
+    return f"{value!r} {reason}{wider}"
 
 
 def _from_an_end(dimension: Dimension, end: str, count: int, until: date | None) -> range:
@@ -185,20 +190,23 @@ def _from_an_end(dimension: Dimension, end: str, count: int, until: date | None)
     return range(min(count, size)) if end == "first" else range(max(0, size - count), size)
 
 
-def _date(dimension: CadenceDimension, text: str) -> date:
-    day = dimension.cadence.parse_bound(unescape_value(text))
-    if day is None:
-        raise PartitionError(f"{dimension.name}: {text!r} {dimension.cadence.say_not_written(unescape_value(text))}")
-    return day
+def _bound(dimension: CadenceDimension, text: str) -> tuple[date, date]:
+    """Return the first and the last date of what stands at an end of a range: a date twice, or a month or a year."""
+    value = unescape_value(text)
+    day = dimension.cadence.parse_bound(value)
+    span = month_or_year(value) if day is None else (day, day)
+    if span is None:
+        raise PartitionError(f"{dimension.name}: {_not_written(dimension.cadence, value)}")
+    return span
 
 
 def _dates(dimension: CadenceDimension, low: str, high: str, until: date | None) -> range:
     cadence, name = dimension.cadence, dimension.name
-    first = _date(dimension, low) if low else cadence.start
+    first, last_of_low = _bound(dimension, low) if low else (cadence.start, cadence.start)
     if not high:
         found = range(cadence.indexes(first, first).start, dimension.size(until))
     else:
-        last = _date(dimension, high)
+        first_of_high, last = _bound(dimension, high)
         if not low and cadence.goes_backwards(first, last):
             raise PartitionError(
                 f"{name}=..{high} is before the start of the scheme, whose first date is {dimension.part(0)[0]}"
@@ -212,9 +220,9 @@ def _dates(dimension: CadenceDimension, low: str, high: str, until: date | None)
     if not found:
         near = [cadence.text(day) for day in cadence.neighbours(first)]
         raise PartitionError(f"{name}={low}..{high} holds no as-of date{_nearest(near)}")
-    if cadence.goes_backwards(cadence.start, first):
+    if cadence.goes_backwards(cadence.start, last_of_low):
         _say_cut(f"{name}={low}..{high}", f"which starts {cadence.start}")
-    if high and cadence.end is not None and cadence.goes_backwards(_date(dimension, high), cadence.end):
+    if high and cadence.end is not None and cadence.goes_backwards(first_of_high, cadence.end):
         _say_cut(f"{name}={low}..{high}", f"which ends {cadence.end}")
     return found
 
