@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from flowctx.backfill import Backfill
@@ -155,9 +156,11 @@ def _chain_of(workflow: Workflow, known: BatchRecord | None, typed: TypedBatch) 
             if (of := known.of(name)) is not None
         }
         if not extend:
+            own = of_batch[workflow]
             every = selection is None and until is None
-            left_out = None if every else of_batch[workflow] - selected(scheme_of(workflow), selection, until)
-            _tell_apart(workflow, of_batch[workflow], found, left_out, known.batch_id)
+            last = own.last_date() or date.min
+            left_out = None if every else own - selected(scheme_of(workflow), selection, until, lambda: last)
+            _tell_apart(workflow, own, found, left_out, known.batch_id)
         for one, own in of_batch.items():
             again = found if one is workflow else stale(one, own, ledger=ledger)
             _tell_done(replace(known, workflow=one.name), own, again, ledger)

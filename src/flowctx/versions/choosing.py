@@ -84,7 +84,8 @@ class StepVersions:
         """Return the partitions that are meant, in the scheme's order.
 
         Args:
-            select: Which; ``None``: those that anybody has captured.
+            select: Which; ``None``: those that anybody has captured. A text without an end, such as ``"symbol=IBM"``,
+                ends with the last date of those, where the dates of the scheme go on for ever.
             until: The last as-of date: what is selected after it is left out. Without it, ``last:5`` counts from the
                 latest one that is due.
 
@@ -98,8 +99,14 @@ class StepVersions:
                 raise PartitionError(f"workflow {self.workflow.name!r} has no partitions; leave out select= (--select)")
             return [None]
         if select is not None or until is not None:
-            return selected(scheme, select, until)
+            return selected(scheme, select, until, lambda: self._last_captured(scheme))
         return KeysInOrder(scheme, self.ledger.captured_partitions(self.workflow.name))
+
+    def _last_captured(self, scheme: PartitionScheme) -> date:
+        """Return the last date of which anything is captured; the first one of the scheme if nothing is."""
+        assert scheme.cadence is not None  # noqa: S101 - else there are no dates
+        captured = (key for key in self.ledger.captured_partitions(self.workflow.name) if key in scheme)
+        return max(filter(None, map(scheme.as_of_date, captured)), default=scheme.cadence.start)
 
     def with_step(
         self, keys: Iterable[PartitionKey | None], choice: VersionChoice

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from flowctx import BusinessCalendar, Daily, PartitionScheme
-from flowctx.core.errors import NotDue
+from flowctx.core.errors import NotDue, PartitionError
 from flowctx.core.partitions.due_selection import selected
 
 
@@ -28,6 +28,24 @@ def test_the_last_dates_of_a_cadence_that_begins_later_are_not_due() -> None:
     with pytest.raises(NotDue, match=f"date=last:3 counts from the latest date that is due.*the first is {start}"):
         selected(scheme, "date=last:3", None)
     assert len(selected(scheme, "date=last:3", start + timedelta(days=4))) == 3
+
+
+def test_what_names_no_end_ends_with_the_latest_date_where_there_is_one() -> None:
+    """Single dates and ranges with an end stay as they are; a cadence with an end of its own has that."""
+    days = PartitionScheme(date=Daily(start="2012-01-02"), tier=["T1", "T2"])
+
+    def text(selection: str, scheme: PartitionScheme = days) -> str:
+        return str(selected(scheme, selection, None, lambda: date(2012, 1, 5)))
+
+    assert text("tier=T1") == "date=2012-01-02..2012-01-05,tier=T1"
+    assert text("date=2012-01-04..") == "date=2012-01-04|2012-01-05"
+    assert text("date=2012-01-09..") == "(nothing)"
+    assert text("date=2012-01-09") == "date=2012-01-09"
+    assert text("tier=T1;date=2012-01-09") == "date=2012-01-02..2012-01-05,tier=T1;date=2012-01-09"
+    with_end = PartitionScheme(date=Daily(start="2012-01-02", end="2012-01-09"))
+    assert text("date=2012-01-04..", with_end) == "date=2012-01-04..2012-01-09"
+    with pytest.raises(PartitionError, match="pass until="):
+        selected(days, "tier=T1", None)
 
 
 def test_a_value_that_reads_as_the_last_ones_is_a_value() -> None:

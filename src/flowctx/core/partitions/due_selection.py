@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
 from flowctx.core.dates.due_rules import Delays
@@ -9,16 +10,23 @@ from flowctx.core.errors import NotDue
 from flowctx.core.partitions.dimensions import CadenceDimension
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
-from flowctx.core.partitions.selection_text import counts_from_latest
+from flowctx.core.partitions.selection_text import counts_from_latest, is_open
 
 
-def selected(scheme: PartitionScheme, selection: Selection | str | None, until: date | str | None) -> Selection:
+def selected(
+    scheme: PartitionScheme,
+    selection: Selection | str | None,
+    until: date | str | None,
+    latest: Callable[[], date] | None = None,
+) -> Selection:
     """Return a selection as it was made, or as its text says, up to the last as-of date.
 
     Args:
         scheme: The partitions that there are.
         selection: A selection, its text, or ``None`` for all.
         until: The last as-of date; where it is not given, ``last:5`` counts from the latest one that is due.
+        latest: Returns the date with which a text ends that has no end, of dates that have none either, where nothing
+            else says so; without it, such a text is refused.
 
     Raises:
         PartitionError: The text selects nothing.
@@ -35,9 +43,11 @@ def selected(scheme: PartitionScheme, selection: Selection | str | None, until: 
     dates = next((part for part in scheme.parts if isinstance(part, CadenceDimension)), None)
     if until is not None or dates is None or not isinstance(selection, str):
         return scheme.select(selection, until=until)
-    return (
-        _last_due(scheme, selection, dates) if counts_from_latest(scheme.parts, selection) else scheme.select(selection)
-    )
+    if counts_from_latest(scheme.parts, selection):
+        return _last_due(scheme, selection, dates)
+    if latest is not None and not dates.cadence.bounded and is_open(scheme.parts, selection):
+        return scheme._selected(selection, None, latest())
+    return scheme.select(selection)
 
 
 def _last_due(scheme: PartitionScheme, text: str, dates: CadenceDimension) -> Selection:

@@ -49,10 +49,28 @@ def parse_selection(
 
 def counts_from_latest(dimensions: Sequence[Dimension], text: str) -> bool:
     """Return whether a selection's text counts from the last of the dates, as ``date=last:5`` does."""
+    return any(item.startswith("last:") for items in _dates_named(dimensions, text) for item in items or ())
+
+
+def is_open(dimensions: Sequence[Dimension], text: str) -> bool:
+    """Return whether a selection's text goes on as long as the dates do, as ``date=2026-01-05..`` or one without dates.
+
+    Example:
+        >>> from flowctx import Daily, PartitionScheme
+        >>> parts = PartitionScheme(date=Daily(start="2026-01-05"), tier=["T1"]).parts
+        >>> is_open(parts, "tier=T1"), is_open(parts, "date=2026-01-05../5"), is_open(parts, "date=2026-01")
+        (True, True, False)
+    """
+    named = _dates_named(dimensions, text)
+    return any(items is None or any(_STEP.sub("", item).endswith("..") for item in items) for items in named)
+
+
+def _dates_named(dimensions: Sequence[Dimension], text: str) -> list[list[str] | None]:
+    """Return what each part of a selection's text says of the dates; ``None`` where it says nothing."""
     names = [dimension.name for dimension in dimensions]
     dates = [dimension.name for dimension in dimensions if isinstance(dimension, CadenceDimension)]
     parts = [_clauses(part, names, text) for part in text.split(";")]
-    return any(item.startswith("last:") for part in parts for name in dates for item in part.get(name, ()))
+    return [part.get(name) for part in parts for name in dates]
 
 
 def _block(
