@@ -31,7 +31,7 @@ from flowctx.ledger.batch_rows import (
 )
 from flowctx.ledger.database import Database
 from flowctx.ledger.outcome_counts import OutcomeCounts, accounts, told_by_run
-from flowctx.ledger.refusals import no_batch
+from flowctx.ledger.refusals import NEAR_BATCHES, no_batch
 from flowctx.ledger.rows import Row, optional_stamp, stamp
 from flowctx.ledger.statements import add, of_all_times, put
 from flowctx.ledger.tables import attempts, batches, launches, pruned_captures, runs, steps
@@ -63,11 +63,18 @@ class SqlBatches:
 
     def get(self, batch_id: str) -> BatchRecord:
         """Return a batch, also one of which only runs are known."""
+        found = self.find(batch_id)
+        if found is None:
+            raise no_batch(batch_id, self.all(NEAR_BATCHES))
+        return found
+
+    def find(self, batch_id: str) -> BatchRecord | None:
+        """Return a batch, also one of which only runs are known; ``None`` if nobody remembers it."""
         for row in self._database.rows(select(batches).where(batches.c.batch_id == batch_id)):
             return batch_of(row)
         for row in self._database.rows(_first_run(batch_id)):
             return batch_of_runs(row)
-        raise no_batch(batch_id)
+        return None
 
     def all(self, limit: int = 50) -> list[BatchRecord]:
         """Return batches, the latest first, also those of which only runs are known."""

@@ -16,7 +16,7 @@ from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionSta
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.versions import PrunedVersion
 from flowctx.core.workflow.result import StepStatus
-from flowctx.ledger.refusals import no_batch
+from flowctx.ledger.refusals import NEAR_BATCHES, no_batch
 
 Runs = Iterable[tuple[RunRecord, datetime, list[StepRecord]]]
 
@@ -50,11 +50,15 @@ class MemoryBatches:
 
     def get(self, batch_id: str) -> BatchRecord:
         """Return a batch, also one of which only runs are known."""
-        with self._lock:
-            found = self._batches.get(batch_id) or next(iter(self._of_runs(batch_id)), None)
+        found = self.find(batch_id)
         if found is None:
-            raise no_batch(batch_id)
+            raise no_batch(batch_id, self.all(NEAR_BATCHES))
         return found
+
+    def find(self, batch_id: str) -> BatchRecord | None:
+        """Return a batch, also one of which only runs are known; ``None`` if nobody remembers it."""
+        with self._lock:
+            return self._batches.get(batch_id) or next(iter(self._of_runs(batch_id)), None)
 
     def all(self, limit: int = 50) -> list[BatchRecord]:
         """Return batches, the latest first, also those of which only runs are known."""

@@ -6,7 +6,6 @@ from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.records import Capture, CaptureState, RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.versions import PrunedVersion, Version
-from flowctx.core.errors import UnknownBatch
 from flowctx.ledger.rows import optional_stamp, stamp, step_row
 
 
@@ -17,10 +16,7 @@ class FindBatch:
 
     def find_batch(self, batch_id: str) -> BatchRecord | None:
         """Return a batch, or ``None`` if nobody remembers it."""
-        try:
-            return self.batches.get(batch_id)
-        except UnknownBatch:
-            return None
+        return self.batches.find(batch_id)
 
 
 def standing(state: CaptureState, status: RunStatus) -> RunStatus:

@@ -33,7 +33,8 @@ class BatchesContract:
         later = replace(_BATCH, batch_id="b2", created_at=NOON + MINUTE)
         for batch in (_BATCH, later, replace(_BATCH, total=3)):
             ledger.batches.put(batch)
-        assert ledger.batches.get("b1") == replace(_BATCH, total=3)
+        assert ledger.batches.get("b1") == ledger.batches.find("b1") == replace(_BATCH, total=3)
+        assert ledger.batches.find("b3") is None
         assert ledger.batches.all() == [later, replace(_BATCH, total=3)]
         assert ledger.batches.all(limit=1) == [later]
         for ask in (ledger.batches.get, ledger.batches.cancel, ledger.batches.keep):

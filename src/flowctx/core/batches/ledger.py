@@ -47,6 +47,10 @@ class BatchStore(Protocol):
         """
         ...
 
+    def find(self, batch_id: str) -> BatchRecord | None:
+        """Return what :meth:`get` returns, or ``None`` if nobody remembers it."""
+        ...
+
     def all(self, limit: int = 50) -> list[BatchRecord]:
         """Return batches, the latest first, also those of which only runs are known."""
         ...
