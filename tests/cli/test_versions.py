@@ -120,7 +120,8 @@ def test_a_name_in_the_ledger_imports_nothing(funds):
     ("args", "exit_code", "says"),
     [
         (("nowhere", "value"), 2, "as module:name or file.py:name"),
-        (("fund_nav", "value", "--batch", "no"), 2, "remembers no batch 'no'"),
+        (("fund_nav", "value", "--batch", "no"), 2, "remembers no batch 'no'; see: flowctx batches"),
+        (("fund_nav", "value", "--batch", "b1b", "--select", "fund=A"), 2, "no batch 'b1b'; did you mean 'b1'?"),
         (("fund_nav", "value", "--known-at", "noon"), 2, "known_at='noon' is no time"),
         (("fund_nav", "value", "--known-at", "2999-01-01T00:00Z"), 2, "lies ahead: it is 20"),
         (("fund_nav", "value", "--known-at", "2020-01-01T00:00Z"), 1, "no partition that is meant has such a version"),
@@ -174,6 +175,7 @@ def test_a_run_is_compared_with_its_replay(funds):
         (("--batch", "b1", "--revision", "1"), "batch_id and revision exclude each other"),
         (("--revision", "1", "--with", "b2"), "--with 'b2' is no number of a revision"),
         (("--batch", "b1", "--with", "b9"), "remembers no batch 'b9'"),
+        (("--batch", "b1", "--with", "b2x", "--select", "fund=A"), "no batch 'b2x'; did you mean 'b2'?"),
         (("--revision", "2", "--with", "7"), "no partition of workflow 'fund_nav' that is meant has both versions"),
         (("--replay", "r", "--batch", "b1"), "--replay compares a run with itself; leave out --batch"),
         (("--replay", "r", "--common", "--select", "fund=A"), "with itself; leave out --select and --common"),
@@ -240,6 +242,18 @@ def test_other_tools_get_what_the_step_returned(hostile):
         refused = hostile("output", target, step, "--file", "o.parquet", exit_code=2)
         assert why in refused
         assert "hunter2" not in refused
+
+
+def test_a_selection_without_dates_is_of_all_that_is_captured(funds):
+    """So is one from a date on: of dates that go on for ever, those count that anybody has captured."""
+    assert "1 partition\n" in funds("output", "fund_nav", "value", "--select", "fund=B")
+    assert "1 partition\n" in funds("output", "fund_nav", "value", "--select", "date=2026-01-06..")
+    assert "2 partitions\n" in funds("output", "fund_nav", "value", "--select", "date=2026-01..2026-03")
+    assert "1 changed" in funds("diff", "fund_nav", "--batch", "b1", "--select", "fund=B", exit_code=1)
+    assert "1 equal" in funds("diff", "fund_nav", "--batch", "b1", "--select", "fund=A")
+    assert "nothing of fund_nav is stale" in funds("stale", "fund_nav", "--select", "fund=B")
+    says = "no partition that is meant has such a version"
+    assert says in funds("output", "fund_nav", "value", "--select", "date=2027-01-01..", exit_code=1)
 
 
 def test_until_is_the_last_date_of_what_is_read(funds):

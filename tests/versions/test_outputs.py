@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flowctx import (
+    Backfill,
     ContextError,
     Daily,
     InputMissing,
@@ -30,16 +31,20 @@ from flowctx import (
     Workflow,
     WorkflowContext,
     WorkflowError,
+    backfill,
     diff,
     outputs,
     read_input,
+    replay,
     resume,
     run,
+    stale,
 )
 from flowctx.artifacts.rows_as_parquet import write_rows
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import FakeClock, make_context
 from flowctx.testing.clock import NOON
+from flowctx.versions import diff_replay
 from flowctx.versions.outputs import output_pages
 from flowctx.versions.rows import rows
 from flowctx.versions.waiting_rows import csv_blocks
@@ -266,6 +271,51 @@ def test_bad_requests_are_one_sentence(ledger, clock, monkeypatch):
     monkeypatch.delenv("FLOWCTX_LEDGER_URL", raising=False)
     with pytest.raises(LedgerError, match="pass ledger= or set FLOWCTX_LEDGER_URL"):
         outputs(nav, "value")
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda name, ledger: outputs(name, "value", ledger=ledger),
+        lambda name, ledger: diff(name, VersionChoice(revision=1), ledger=ledger),
+        lambda name, ledger: diff_replay(name, "r1", ledger=ledger),
+        lambda name, ledger: stale(name, ledger=ledger),
+        lambda name, ledger: Backfill(name, None, "b1", ledger=ledger),
+        lambda name, ledger: backfill(name, batch_id="b1", ledger=ledger),
+        lambda name, ledger: run(name, ledger=ledger),
+        lambda name, ledger: resume("r1", name, ledger=ledger),
+        lambda name, ledger: replay("r1", "value", name, ledger=ledger),
+    ],
+    ids=["outputs", "diff", "diff_replay", "stale", "Backfill", "backfill", "run", "resume", "replay"],
+)
+def test_a_workflow_is_passed_and_not_its_name(ledger, ask):
+    """The error says what to write, whichever call it is."""
+    with pytest.raises(WorkflowError, match="'flows:nav' is a text and no workflow; .* from flows import nav$"):
+        ask("flows:nav", ledger)
+
+
+@pytest.mark.parametrize(
+    ("which", "says"),
+    [
+        ({"revision": "2"}, "revision='2' is a str; pass a whole number, such as 2"),
+        ({"revision": True}, "revision=True is a bool; pass a whole number"),
+        ({"revision": 2.0}, "revision=2.0 is a float"),
+        ({"batch_id": 2}, "batch_id=2 is an int; pass its id as text"),
+        ({"known_at": "2026-01-05T10:00Z"}, "known_at='2026-01-05T10:00Z' is a str; pass a datetime with its zone"),
+    ],
+)
+def test_a_choice_of_another_type_is_refused(which, says):
+    """The error names what was passed, and what to pass."""
+    with pytest.raises(ContextError, match=re.escape(says)):
+        VersionChoice(**which)
+
+
+def test_a_version_that_is_compared_is_a_choice(ledger):
+    """The id of a batch alone does not say that it is one."""
+    with pytest.raises(ContextError, match=re.escape("pass a choice: VersionChoice(batch_id='first')")):
+        diff(nav, "first", ledger=ledger)
+    with pytest.raises(ContextError, match=re.escape("after='second' is a str")):
+        diff(nav, VersionChoice(batch_id="first"), "second", ledger=ledger)
 
 
 @pytest.mark.parametrize("seconds", [1, 10**8])

@@ -10,7 +10,7 @@ from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.records import BatchRecord, PartitionRun, run_ids_begin
 from flowctx.core.errors import BatchError
 from flowctx.core.partitions.selection_reading import SelectionText
-from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.definition import Workflow, expect_workflow
 from flowctx.core.workflow.import_path import import_path_of
 
 #: So many outcomes are asked for at a time.
@@ -68,15 +68,17 @@ def batch_asked_of(batch: BatchRecord, workflow: Workflow) -> BatchRecord:
         workflow: The workflow.
 
     Raises:
+        WorkflowError: It is no workflow.
         BatchError: The batch was planned, and not for this workflow.
     """
+    name = expect_workflow(workflow).name
     if batch.selection is None and not batch.others:
-        return replace(batch, workflow=workflow.name, import_path=import_path_of(workflow) or batch.import_path)
-    found = batch.of(workflow.name)
+        return replace(batch, workflow=name, import_path=import_path_of(workflow) or batch.import_path)
+    found = batch.of(name)
     if found is None:
         names = " and ".join(batch.workflows)
         raise BatchError(
-            f"batch {batch.batch_id!r} was planned for workflow {names}, not for {workflow.name}; "
+            f"batch {batch.batch_id!r} was planned for workflow {names}, not for {name}; "
             "name one that it was planned for, or another batch"
         )
     return found

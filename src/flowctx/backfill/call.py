@@ -19,7 +19,7 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.errors import BatchError
 from flowctx.core.masking import MASK
 from flowctx.core.partitions.selection import Selection
-from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.definition import Workflow, expect_workflow
 from flowctx.ledger import ledger_or_default
 
 
@@ -78,6 +78,7 @@ def backfill(
         How many ended how; ``complete`` says whether each partition is done.
 
     Raises:
+        WorkflowError: It is no workflow.
         BatchError: The batch cannot be, worker processes cannot import the workflow, or nothing is selected, and what
             is to go on has no selection of its own; nothing has run.
         EngineError: The engine cannot run it; nothing was launched.
@@ -89,6 +90,7 @@ def backfill(
             done = flowctx.backfill(nav, "date=2026-01", batch_id="restate-january", workers=2)
             assert done.complete
     """
+    expect_workflow(workflow)
     found = ledger_or_default(ledger)
     known = found.find_batch(batch_id) if found is not None and isinstance(batch_id, str) else None
     of_batch: dict[str, Any] = {"extend": extend, "accept_changes": accept_changes}

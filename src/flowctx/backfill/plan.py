@@ -41,7 +41,7 @@ from flowctx.core.partitions.due_selection import selected
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.renames import warn_renamed
-from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.definition import Workflow, expect_workflow
 from flowctx.core.workflow.import_path import import_path_of, refuse_while_imported
 from flowctx.core.workflow.run_request import RunRequest, batch_id_problem
 from flowctx.ledger import ledger_or_default
@@ -109,7 +109,7 @@ class Backfill:
         until: date | str | None = None,
         ledger: Ledger | str | None = None,
     ) -> None:
-        self.workflow = workflow
+        self.workflow = expect_workflow(workflow)
         self.scheme = scheme_of(workflow)
         self.selection = selected(self.scheme, selection, until)
         if self.selection.scheme != self.scheme:

@@ -25,7 +25,7 @@ from flowctx.core.errors import CaptureRefused, LedgerError, Superseded, Workflo
 from flowctx.core.partitions.key import PartitionKey, key_of
 from flowctx.core.renames import warn_renamed
 from flowctx.core.workflow.context import WorkflowContext, engine_of
-from flowctx.core.workflow.definition import Workflow, check_workflow
+from flowctx.core.workflow.definition import Workflow, check_workflow, expect_workflow
 from flowctx.core.workflow.import_path import import_path_of, import_recorded
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_context import begin, new_run_id
@@ -364,9 +364,11 @@ def remembered(
 
     Raises:
         UnknownRun: The ledger remembers no such run.
-        WorkflowError: It is not known where the workflow is, or it is there no more.
+        WorkflowError: It is none, or it is not known where the workflow is, or it is there no more.
     """
     key: PartitionKey | None = None
+    if workflow is not None:
+        expect_workflow(workflow)
     if partition:
         key = workflow.partition_key(partition) if workflow else key_of(partition)
     found = ledger.get_run(run_id, workflow=workflow.name if workflow else None, partition=key)

@@ -11,10 +11,11 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorded import load_record
 from flowctx.core.durability.replay import replay_step
 from flowctx.core.durability.version_choice import VersionChoice
-from flowctx.core.errors import ArtifactError
+from flowctx.core.errors import ArtifactError, ContextError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
-from flowctx.core.workflow.definition import Workflow
+from flowctx.core.suggestions import a_kind
+from flowctx.core.workflow.definition import Workflow, expect_workflow
 from flowctx.core.workflow.names import listed
 from flowctx.core.workflow.result import StepStatus
 from flowctx.versions.changes import Change, Tolerance, changes, lost
@@ -57,8 +58,9 @@ def diff(
         ledger: Where they are remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
 
     Raises:
-        WorkflowError: There is no such step.
-        ContextError: A time that is meant lies ahead of the ledger's clock, or a tolerance cannot be.
+        WorkflowError: It is no workflow, or there is no such step.
+        ContextError: A version is no choice of one, a time that is meant lies ahead of the ledger's clock, or a
+            tolerance cannot be.
         UnknownBatch: Nobody remembers a batch.
         VersionGone: No partition has both versions, or one was pruned or written over since.
         PlainDataError: No table has a column of the key.
@@ -76,13 +78,26 @@ def diff(
         >>> [(change.path, change.old, change.new) for change in found.steps[0].changes]
         [('rate', 0.5, 0.75)]
     """
-    after = after or VersionChoice()
+    expect_workflow(workflow)
+    before, after = _choice("before", before), _choice("after", after or VersionChoice())
     found = Differences(workflow=workflow.name, before=before.text, after=after.text)
     how = Tolerance(atol=atol, rtol=rtol, key=tuple(listed(key)))
     compared = iter_diff(workflow, before, after, select, how, step=step, common=common, until=until, ledger=ledger)
     for one in compared:
         found.add(one)
     return found
+
+
+def _choice(name: str, given: object) -> VersionChoice:
+    """Return what was given for one of the two versions, if it says which is meant.
+
+    Raises:
+        ContextError: It is something else, such as the id of a batch.
+    """
+    if not isinstance(given, VersionChoice):
+        shown = repr(given) if isinstance(given, str) else "..."
+        raise ContextError(f"{name}={given!r} is {a_kind(given)}; pass a choice: VersionChoice(batch_id={shown})")
+    return given
 
 
 def iter_diff(
@@ -137,10 +152,10 @@ def diff_replay(
     Raises:
         ContextError: A tolerance cannot be.
         UnknownRun: The ledger remembers no such run.
-        WorkflowError: There is no such step, or the run did not get so far.
+        WorkflowError: It is no workflow, there is no such step, or the run did not get so far.
         PlainDataError: No table has a column of the key.
     """
-    found = Differences(workflow=workflow.name, before=f"run {run_id}", after="its replay")
+    found = Differences(workflow=expect_workflow(workflow).name, before=f"run {run_id}", after="its replay")
     how = Tolerance(atol=atol, rtol=rtol, key=tuple(listed(key)))
     for one in iter_replay(workflow, run_id, how, partition=partition, step=step, ledger=ledger):
         found.add(one)

@@ -14,7 +14,7 @@ from flowctx.core.durability.versions import Version
 from flowctx.core.errors import PartitionError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
-from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.definition import Workflow, expect_workflow
 from flowctx.core.workflow.outputs import Outputs
 from flowctx.versions.choosing import StepVersions, required_ledger
 
@@ -57,8 +57,9 @@ def outputs(
 
     Raises:
         PartitionError: The workflow has no partitions, or the selection cannot be.
-        WorkflowError: It has no such step, and no version that may be meant has one.
-        ContextError: More than one version is meant, or the time has no zone, or lies ahead of the ledger's clock.
+        WorkflowError: It is no workflow, or has no such step, and no version that may be meant has one.
+        ContextError: More than one version is meant, one of another type, or the time has no zone, or lies ahead of
+            the ledger's clock.
         UnknownBatch: Nobody remembers the batch.
         VersionGone: A version was there, and was pruned or written over since, or has no such step.
         LedgerError: There is no ledger.
@@ -106,7 +107,7 @@ def output_pages(
 
 
 def _found(workflow: Workflow, step: str, ledger: Ledger | str | None) -> StepVersions:
-    if workflow.partitions is None:
+    if expect_workflow(workflow).partitions is None:
         raise PartitionError(
             f"workflow {workflow.name!r} has no partitions, so that it has no outputs of many; see: flowctx captures "
             f"{workflow.name}"

@@ -9,7 +9,7 @@ from datetime import date
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import StepRecord
 from flowctx.core.partitions.selection import Selection
-from flowctx.core.workflow.definition import Workflow, workflows_read
+from flowctx.core.workflow.definition import Workflow, expect_workflow, workflows_read
 from flowctx.versions.changes import Tolerance
 from flowctx.versions.choosing import StepVersions, required_ledger
 from flowctx.versions.reading_graph import CURRENT, ReadingGraph
@@ -53,6 +53,7 @@ def stale(
 
     Raises:
         LedgerError: There is no ledger.
+        WorkflowError: It is no workflow.
         ContextError: A tolerance cannot be.
         PartitionError: The selection cannot be.
 
@@ -78,7 +79,7 @@ def iter_stale(
 ) -> Iterator[StalePartition]:
     """Yield what :func:`stale` returns, as soon as it is found; it takes and raises the same."""
     there = required_ledger(ledger)
-    first = next(iter(workflow.steps))
+    first = next(iter(expect_workflow(workflow).steps))
     versions = StepVersions(there, workflow, first)
     graph = ReadingGraph(there, Tolerance(atol=atol, rtol=rtol), workflows_read(workflow))
     now = {step.name: step.code_version for step in workflow.steps.values()} if code else {}

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from flowctx.core.durability.versions import PrunedVersion, Version, last_of_each, newest, version_to_read
 from flowctx.core.errors import ContextError, VersionGone
+from flowctx.core.suggestions import a_kind
 
 #: The largest number that SQLite and PostgreSQL hold.
 _LARGEST = 2**63 - 1
@@ -24,7 +25,7 @@ class VersionChoice:
         capture_id: That of an id.
 
     Raises:
-        ContextError: More than one of them, a revision that cannot be, or a time without a zone.
+        ContextError: More than one of them, one of another type, a revision that cannot be, or a time without a zone.
 
     Example:
         >>> VersionChoice(revision=0)
@@ -43,7 +44,15 @@ class VersionChoice:
         ]
         if len(chosen) > 1:
             raise ContextError(f"{' and '.join(chosen)} exclude each other; say one of them")
-        if self.revision is not None and (isinstance(self.revision, bool) or not 1 <= self.revision <= _LARGEST):
+        for name, value, kind, example in (
+            ("batch_id", self.batch_id, str, "its id as text"),
+            ("revision", self.revision, int, "a whole number, such as 2"),
+            ("known_at", self.known_at, datetime, "a datetime with its zone"),
+            ("capture_id", self.capture_id, str, "its id as text"),
+        ):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+                raise ContextError(f"{name}={value!r} is {a_kind(value)}; pass {example}")
+        if self.revision is not None and not 1 <= self.revision <= _LARGEST:
             raise ContextError(f"revision={self.revision!r}: revisions count from 1 to {_LARGEST}")
         if self.known_at is not None and self.known_at.tzinfo is None:
             raise ContextError(f"known_at={self.known_at.isoformat()} has no time zone; write one, such as +00:00 or Z")

@@ -291,15 +291,36 @@ def _retry_policy(retries: int | RetryPolicy | None) -> RetryPolicy:
     return retries if isinstance(retries, RetryPolicy) else RetryPolicy(retries=retries)
 
 
+def expect_workflow(workflow: object) -> Workflow:
+    """Return ``workflow`` if it is one.
+
+    Raises:
+        WorkflowError: It is none, such as the name of one.
+
+    Example:
+        >>> expect_workflow("flows:nav")
+        Traceback (most recent call last):
+        flowctx.core.errors.WorkflowError: 'flows:nav' is a text and no workflow; pass what Workflow(...) returned, ...
+    """
+    if isinstance(workflow, Workflow):
+        return workflow
+    if isinstance(workflow, str):
+        module, _, name = workflow.rpartition(":")
+        how = f"from {module or 'flows'} import {name}" if name.isidentifier() and "/" not in module else "import it"
+        raise WorkflowError(
+            f"{workflow!r} is a text and no workflow; pass what Workflow(...) returned, not its name: {how}"
+        )
+    what = getattr(workflow, "__name__", None) or type(workflow).__name__
+    raise WorkflowError(f"{what!r} is no workflow; pass what Workflow(...) returned")
+
+
 def check_workflow(workflow: object) -> Workflow:
     """Return ``workflow`` if it is one, and has something to run.
 
     Raises:
         WorkflowError: It is no workflow, has no steps, or has inputs that cannot be.
     """
-    if not isinstance(workflow, Workflow):
-        what = getattr(workflow, "__name__", None) or type(workflow).__name__
-        raise WorkflowError(f"{what!r} is no workflow; pass what Workflow(...) returned")
+    workflow = expect_workflow(workflow)
     if not workflow.steps:
         raise WorkflowError(f"workflow {workflow.name!r} has no steps; declare some with @workflow.step()")
     if not workflow._checked and any(step.inputs for step in workflow.steps.values()):
