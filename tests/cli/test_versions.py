@@ -159,6 +159,19 @@ def test_what_differs_is_shown_and_ends_with_1(funds):
     assert "1 equal" in funds(*both, "--common", "--atol", "4")
 
 
+def test_of_what_both_have_a_pruned_one_is_said_to_be_gone(funds):
+    """It counts neither as equal nor as different, and is refused where not only that is compared."""
+    funds("ledger", "prune", "--days", "0")
+    one = ("diff", "fund_nav", "--batch", "b1")
+    shown = funds(*one, "--common")
+    assert shown.splitlines()[0] == "fund_nav: batch b1 and current: 1 equal, 1 gone"
+    assert "capture 2026-01-05|B|b1 (revision 1, of 20" in shown
+    told = funds(*one, "--common", "--json")
+    assert (told["equal"], told["counts"], len(told["steps"])) == (True, {"gone": 1, "equal": 1}, 1)
+    assert "was pruned" in funds(*one, exit_code=2)
+    assert "was pruned" in funds(*one, "--with", "b2", "--common", exit_code=2)
+
+
 def test_a_run_is_compared_with_its_replay(funds):
     """What it returns now on what it saw then is what it returned."""
     run_id = funds("runs", "--json")[0]["run_id"]

@@ -34,8 +34,9 @@ from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import FakeClock
 from flowctx.versions import diff_replay, render_html
 from flowctx.versions.changes import Tolerance, changes
+from flowctx.versions.differences import Outcome
 from flowctx.versions.page_of_versions import Comparison
-from flowctx.versions.shown import lines, step_lines, to_data
+from flowctx.versions.shown import lines, step_data, step_lines, to_data
 
 FIRST, SECOND = VersionChoice(batch_id="b1"), VersionChoice(batch_id="b2")
 flow = Workflow("tiers", partitions=PartitionScheme(tier=["T1", "T2", "T3"]), extra_params=True)
@@ -376,6 +377,34 @@ def test_a_pruned_version_is_not_compared():
     ledger.prune(clock.now() + timedelta(days=1))
     with pytest.raises(VersionGone, match=r"tier=T1: capture T1\|b2 .* was pruned, and nothing older stands in for it"):
         diff(flow, SECOND, ledger=ledger)
+
+
+def test_of_what_both_versions_have_a_pruned_one_is_gone():
+    """It is told and counted, neither as equal nor as different; where nothing is left to compare, it says why."""
+    clock = FakeClock()
+    ledger = MemoryLedger(clock)
+    for tier, batch in [("T1", "b1"), ("T1", "b2"), ("T2", "b1"), ("T3", "b1"), ("T3", "b2")]:
+        run(flow, partition=tier, batch_id=batch, ledger=ledger, clock=clock)
+        clock.advance(timedelta(seconds=1))
+        if (tier, batch) == ("T1", "b2"):
+            ledger.prune(clock.now())
+    found = diff(flow, FIRST, ledger=ledger, common=True)
+    assert found.equal
+    assert found.counts == {Outcome.GONE: 2, Outcome.EQUAL: 4}
+    first = next(lines(found))
+    assert (first.partition, first.kind) == ("tier=T1", "gone")
+    assert first.path.endswith("was pruned, and nothing older stands in for it")
+    assert step_data(found.steps[0])["outcome"] == "gone"
+    with pytest.raises(
+        VersionGone, match=r"tier=T1: capture T1\|b1 .* was pruned.* to compare the others: common=True"
+    ):
+        diff(flow, FIRST, ledger=ledger)
+    with pytest.raises(
+        VersionGone, match=r"has both versions, batch b1 and current: tier=T1: capture T1\|b1 .* pruned"
+    ):
+        diff(flow, FIRST, select="tier=T1", ledger=ledger, common=True)
+    with pytest.raises(VersionGone, match=r"tier=T1: capture T1\|b1 .* was pruned"):
+        diff(flow, VersionChoice(capture_id="T1|b1"), ledger=ledger)
 
 
 def test_a_version_that_is_written_over_meanwhile_is_not_compared(ledger, monkeypatch):

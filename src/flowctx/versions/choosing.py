@@ -144,20 +144,38 @@ class StepVersions:
         """
         return ((key, found) for key, found, _ in self._found(keys, choices))
 
+    def chosen_or_gone(
+        self, keys: Iterable[PartitionKey | None], *choices: VersionChoice
+    ) -> Iterator[tuple[PartitionKey | None, tuple[Version | None, ...] | VersionGone]]:
+        """Yield what :meth:`all_chosen` yields; of a partition of which a version is gone, the error that says so."""
+        return ((key, found) for key, found, _ in self._found_or_gone(keys, choices))
+
     def _found(
         self, keys: Iterable[PartitionKey | None], choices: Sequence[VersionChoice]
     ) -> Iterator[tuple[PartitionKey | None, tuple[Version | None, ...], list[Version]]]:
         """Yield partitions in their order, each with the versions that are meant, and those among which they were."""
+        for key, found, versions in self._found_or_gone(keys, choices):
+            if isinstance(found, VersionGone):
+                raise VersionGone(f"{key or self.workflow.name}: {found}") from found
+            yield key, found, versions
+
+    def _found_or_gone(
+        self, keys: Iterable[PartitionKey | None], choices: Sequence[VersionChoice]
+    ) -> Iterator[tuple[PartitionKey | None, tuple[Version | None, ...] | VersionGone, list[Version]]]:
         for choice in choices:
             check_past(choice.known_at, self.ledger.now)
-        unknown = [error for choice in choices if (error := self._unknown(choice)) is not None]
+        unknown = {choice: error for choice in choices if (error := self._unknown(choice)) is not None}
         for key, versions, pruned in self.each(keys, choices):
+            for choice in [one for one in unknown if any(map(one._is_meant, pruned))]:
+                del unknown[choice]
+            found: tuple[Version | None, ...] | VersionGone
             try:
-                yield key, tuple([choice.version(versions, pruned) for choice in choices]), versions
+                found = tuple([choice.version(versions, pruned) for choice in choices])
             except VersionGone as exc:
-                raise VersionGone(f"{key or self.workflow.name}: {exc}") from exc
-        if unknown:  # nor was any of their versions pruned
-            raise unknown[0]
+                found = exc
+            yield key, found, versions
+        for error in unknown.values():  # nor was any of their versions pruned
+            raise error
 
     def each(
         self, keys: Iterable[PartitionKey | None], choices: Sequence[VersionChoice]

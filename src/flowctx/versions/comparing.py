@@ -52,7 +52,8 @@ def diff(
         key: The columns that say which rows of a table are one and the same; without them, the position.
         atol: Numbers that differ by no more are equal.
         rtol: Numbers that differ by no more than this part of the new one are equal.
-        common: Only partitions that both versions have.
+        common: Only partitions that both versions have; one of which a version was pruned or written over since is
+            ``gone``, and neither equal nor different.
         until: The last as-of date: what is selected after it is left out. Without it, ``last:5`` counts from the latest
             one that is due.
         ledger: Where they are remembered, or its URL; by default what ``FLOWCTX_LEDGER_URL`` names.
@@ -62,7 +63,7 @@ def diff(
         ContextError: A version is no choice of one, a time that is meant lies ahead of the ledger's clock, or a
             tolerance cannot be.
         UnknownBatch: Nobody remembers a batch.
-        VersionGone: No partition has both versions, or one was pruned or written over since.
+        VersionGone: No partition has both versions, or one was pruned or written over since, without ``common``.
         PlainDataError: No table has a column of the key.
 
     Example:
@@ -120,7 +121,7 @@ def iter_diff(
     names = [workflow[step].name] if step is not None else list(workflow.steps)
     versions = StepVersions(there, workflow, names[0])  # which version is meant does not depend on the step
     compared = Comparison(ledger=there, workflow=workflow.name, steps=names, how=how, common=common)
-    chosen = versions.all_chosen(_keys(versions, before, after, select, until), before, after)
+    chosen = versions.chosen_or_gone(_keys(versions, before, after, select, until), before, after)
     while page := list(itertools.islice(chosen, _PAGE)):
         yield from compared.page(page, (before, after))
     compared.check(before, after)
@@ -207,5 +208,7 @@ def _keys(
     if not named or select is not None:
         return versions.keys(select, until)
     workflow = versions.workflow.name
-    runs = (run for id_ in named for run in versions.ledger.list_runs(workflow=workflow, capture_id=id_, limit=1))
+    runs = [run for id_ in named for run in versions.ledger.list_runs(workflow=workflow, capture_id=id_, limit=1)]
+    if len(runs) < len(named):  # it may be one that was pruned, which is known by its partition
+        return versions.keys(None, until)
     return list(dict.fromkeys(run.context.partition for run in runs))

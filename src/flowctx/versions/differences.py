@@ -19,6 +19,13 @@ class Outcome(StrEnum):
     ADDED = "added"
     #: Only the first one has an output.
     REMOVED = "removed"
+    #: One was pruned or written over since, so that nobody knows; only where what both have is compared.
+    GONE = "gone"
+
+    @property
+    def differs(self) -> bool:
+        """Whether something differs, as far as anybody knows."""
+        return self not in (Outcome.EQUAL, Outcome.GONE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +42,7 @@ class StepDifference:
     before: str | None = None
     #: The capture of the second one.
     after: str | None = None
-    #: What differs, where both have an output.
+    #: What differs, where both have an output; where one is gone, that it is.
     changes: tuple[Change, ...] = ()
 
     @property
@@ -56,13 +63,13 @@ class Differences:
     after: str
     #: How many steps of partitions stand how.
     counts: Counter[Outcome] = field(default_factory=Counter)
-    #: What differs, partition by partition, in the scheme's order.
+    #: What differs or is gone, partition by partition, in the scheme's order.
     steps: list[StepDifference] = field(default_factory=list)
 
     @property
     def equal(self) -> bool:
         """Whether nothing differs."""
-        return not self.steps
+        return not any(step.outcome.differs for step in self.steps)
 
     def __bool__(self) -> bool:
         return not self.equal
@@ -72,7 +79,7 @@ class Differences:
         return sorted(self.steps, key=lambda found: -found.size)
 
     def add(self, found: StepDifference) -> None:
-        """Count one, and keep it if it differs."""
+        """Count one, and keep it unless both are equal."""
         self.counts[found.outcome] += 1
         if found.outcome is not Outcome.EQUAL:
             self.steps.append(found)

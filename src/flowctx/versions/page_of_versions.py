@@ -22,6 +22,8 @@ from flowctx.versions.differences import Outcome, StepDifference
 
 #: Partitions, each with the two versions that are compared.
 Pairs = Sequence[tuple[PartitionKey | None, tuple[Version | None, ...]]]
+#: The same, where one of them may be gone: then the error that says so.
+PairsOrGone = Sequence[tuple[PartitionKey | None, tuple[Version | None, ...] | VersionGone]]
 
 
 class _Side(NamedTuple):
@@ -55,19 +57,30 @@ class Comparison:
     in_common: int = 0
     #: In words, the first version that has not one of the steps.
     without: str = ""
+    #: In words, the first version that is gone.
+    gone: str = ""
     #: Of each step, the last version with an output.
     some: dict[str, Version] = field(default_factory=dict)
 
-    def page(self, page: Pairs, choices: tuple[VersionChoice, ...]) -> Iterator[StepDifference]:
+    def page(self, some: PairsOrGone, choices: tuple[VersionChoice, ...]) -> Iterator[StepDifference]:
         """Yield how the versions of some partitions stand to each other, by partition and step.
 
         Raises:
-            VersionGone: One was pruned or written over meanwhile.
+            VersionGone: One is gone, and not only what both have is compared; or it was pruned or written over
+                meanwhile.
         """
+        gone = {place: found for place, (_, found) in enumerate(some) if isinstance(found, VersionGone)}
+        if gone and not self.gone:
+            place, why = next(iter(gone.items()))
+            self.gone = f"{some[place][0] or self.workflow}: {why}"
+        if gone and not self.common:
+            raise VersionGone(f"{self.gone}; to compare the others: common=True (--common)")
+        page = [(key, (None, None) if isinstance(found, VersionGone) else found) for key, found in some]
         digests = self._digests(page, choices)
         of_steps = [self._of_step(name, page, digests) for name in self.steps]
-        for place in range(len(page)):
+        for place, (key, _) in enumerate(page):
             yield from (found[place] for found in of_steps if place in found)
+            yield from (_gone(key, step, gone[place]) for step in self.steps if place in gone)
 
     def check(self, before: VersionChoice, after: VersionChoice) -> None:
         """Refuse what can only be said of all pages.
@@ -79,6 +92,7 @@ class Comparison:
         if not self.in_common:
             both = f"both versions, {before.text} and {after.text}"
             what = f"a step in {both}: {self.without}" if self.without else both
+            what += f": {self.gone}" if self.gone and not self.without else ""
             raise VersionGone(
                 f"no partition of workflow {self.workflow!r} that is meant has {what}; see: flowctx captures "
                 f"{self.workflow}"
@@ -158,6 +172,11 @@ class Comparison:
                 partition=page[place][0], step=step, outcome=outcome, changes=differing, **captures
             )
         return found
+
+
+def _gone(key: PartitionKey | None, step: str, why: VersionGone) -> StepDifference:
+    changes = (Change(path="", problem=str(why).partition("; ")[0]),)  # what to do is the same for each
+    return StepDifference(partition=key, step=step, outcome=Outcome.GONE, changes=changes)
 
 
 def _without(page: Pairs, choices: tuple[VersionChoice, ...], which: tuple[str, str], has: Sequence[str]) -> str:

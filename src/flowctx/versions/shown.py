@@ -23,7 +23,7 @@ class Line(NamedTuple):
     step: str
     #: The way to the value.
     path: str
-    #: ``added``, ``removed`` or ``changed``; of what cannot be compared ``differs``.
+    #: ``added``, ``removed`` or ``changed``; of what cannot be compared ``differs`` or ``gone``.
     kind: str
     #: What it was, as text.
     old: str
@@ -52,8 +52,11 @@ def lines(found: Differences) -> Iterator[Line]:
 def step_lines(step: StepDifference) -> Iterator[Line]:
     """Yield what differs in what a step made of a partition."""
     where = (str(step.partition or ""), step.step)
+    if step.outcome is Outcome.GONE:
+        yield from (Line(*where, change.problem or "", str(step.outcome), "", "", None) for change in step.changes)
+        return
     if not step.changes:
-        only = step.after if step.outcome == "added" else step.before
+        only = step.after if step.outcome is Outcome.ADDED else step.before
         yield Line(*where, "", str(step.outcome), "", only or "", None)
     yield from change_lines(where, step.changes)
 

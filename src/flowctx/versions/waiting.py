@@ -48,7 +48,7 @@ class WaitingDifferences:
     @property
     def equal(self) -> bool:
         """Whether nothing differs."""
-        return self.found.counts.keys() <= {Outcome.EQUAL}
+        return not any(outcome.differs for outcome in self.found.counts)
 
     def lines(self) -> Iterator[Line]:
         """Yield what differs as lines."""
