@@ -251,6 +251,18 @@ def test_a_run_that_airflow_refuses_keeps_no_other_from_running(monkeypatch):
     assert list(new) == ["r005", "r300"]
 
 
+def test_a_partition_that_is_gone_by_now_keeps_no_other_from_running(monkeypatch):
+    """The DAG file was changed while the task waited: what it does not have any more is told, and the rest starts."""
+    _, month = workflows("gone")
+    operator = add_starter(workflow_dag(month), inputs_schedule(month, SINCE, "ignore")).get_task("start")
+    started = []
+    monkeypatch.setattr(ready, "start_run", lambda dag_id, run_id, conf, logical_date: started.append(run_id) or True)
+    ti = SimpleNamespace(get_dr_count=lambda **which: 0)
+    with pytest.raises(EngineError, match=r"these runs of DAG gone_month: r0 \(UnknownPartition: .*r19 \("):
+        operator.start({"ti": ti}, {"runs": {**{f"r{n}": "2025-12-31" for n in range(20)}, "there": "2026-01-31"}})
+    assert started == ["there"]
+
+
 def test_an_airflow_that_refuses_all_is_not_asked_for_each(monkeypatch):
     """It is away, or the task may start none: after ten in a row it says so, and how many were not tried."""
     _, month = workflows("refuses_all")

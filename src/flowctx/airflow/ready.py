@@ -25,7 +25,7 @@ from flowctx.airflow.run_order import bound_of, read_date
 from flowctx.core.dates.cadence import Cadence
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.readiness import FIRST, Readiness, Ready
-from flowctx.core.errors import ContextError, EngineError, WorkflowError, error_text
+from flowctx.core.errors import ContextError, EngineError, PartitionError, WorkflowError, error_text
 from flowctx.core.hashing import sha256
 from flowctx.core.printable import amount
 from flowctx.core.workflow.definition import Workflow
@@ -144,7 +144,7 @@ class StartReady(BaseOperator):
         """Start the runs that Airflow does not have yet, and return their ids.
 
         Raises:
-            EngineError: Airflow does not start some of them; the others are started, unless it refuses many in a row.
+            EngineError: Some are not started; the others are, unless Airflow refuses many in a row.
         """
         from airflow.sdk.exceptions import AirflowRuntimeError
 
@@ -157,6 +157,8 @@ class StartReady(BaseOperator):
             except AirflowRuntimeError as exc:
                 refused.append(f"{run_id} ({error_text(exc)})")
                 in_a_row += 1
+            except PartitionError as exc:  # the DAG file has it no more
+                refused.append(f"{run_id} ({error_text(exc)})")
             left -= 1
             if in_a_row == _REFUSALS:
                 break
