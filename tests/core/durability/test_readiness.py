@@ -211,6 +211,50 @@ def test_a_restatement_while_the_reader_runs_is_an_occasion(ledger, partitions, 
     assert ready(reader, ledger, restated=True, now=FEBRUARY) == {}
 
 
+def of_desks(*desks, item=lambda value: value):
+    """Return workflows as some version of the code declares them, of some desks; of desk S nothing has a value."""
+    days = Workflow("desk_days", partitions=PartitionScheme(date=Daily(start="2026-01-30"), desk=list(desks)))
+    days.step(name="value")(lambda ctx: StepResult.skip("none") if ctx.partition.desk == "S" else {"n": 1})
+    return days, roll_up(item(days.output("value")))
+
+
+JANUARY = {"restated": True, "now": datetime(2026, 2, 5, tzinfo=UTC)}
+
+
+def test_a_desk_that_joins_or_leaves_is_an_occasion_of_its_own(ledger):
+    """Also where it was captured before the reader was; once read, it is none. What is skipped adds none."""
+    days, _ = of_desks("A", "B", "S")
+    capture(days, ledger, "date=2026-01-30|2026-01-31")
+    _, one = of_desks("A")
+    run(one, partition="2026-01-31", ledger=ledger).raise_for_failure()
+    assert ready(one, ledger, **JANUARY) == ready(of_desks("A", "S")[1], ledger, **JANUARY) == {}
+    _, both = of_desks("A", "B", "S")
+    assert ready(both, ledger, **JANUARY | {"restated": False}) == {}
+    joined = ready(both, ledger, **JANUARY)
+    assert list(joined) == ["month=2026-01-31"]
+    assert ready(both, ledger, **JANUARY) == joined
+    run(both, partition="2026-01-31", ledger=ledger).raise_for_failure()
+    assert ready(both, ledger, **JANUARY) == {}
+    left = ready(one, ledger, **JANUARY)
+    assert (list(left), left != joined) == (["month=2026-01-31"], True)
+    assert len(ready(of_desks("A", "B", item=lambda value: value.where(desk="A"))[1], ledger, **JANUARY)) == 1
+    then = ledger.now()
+    run(both, partition="2026-01-31", known_at=then, ledger=ledger).raise_for_failure()
+    assert ready(one, ledger, **JANUARY) == {}
+
+
+def test_what_an_older_version_has_told_knows_no_names_of_inputs(ledger):
+    """A trigger that waits since before goes on as it began."""
+    days, month = of_desks("A", "B")
+    capture(days, ledger, "date=2026-01-30|2026-01-31")
+    run(month, partition="2026-01-31", ledger=ledger).raise_for_failure()
+    told = Readiness.of(of_desks("A")[1]).to_dict()
+    assert [one.occasion for one in Readiness.from_dict(told).ready(ledger, JANUARY["now"], SINCE, restated=True)]
+    for need in told["needs"]:
+        del need["reader"], need["name"]
+    assert not list(Readiness.from_dict(told).ready(ledger, JANUARY["now"], SINCE, restated=True))
+
+
 def test_what_was_read_as_of_a_time_is_no_restatement(ledger):
     """A run that was told to read what was known then has read an older version, and stays."""
     source, make = value_of(MONTHS)

@@ -71,8 +71,25 @@ def asked_now(workflow: Workflow, key: PartitionKey | None, record: StepRecord) 
             keys = item.partitions(scheme, key)
         except (CalendarError, PartitionError):  # nobody knows it now
             continue
-        found = asked(item.workflow.name, item.step_name, keys, record.inputs[name])
-        if record.status is StepStatus.OK:  # it was given nothing of what was skipped
-            found = found._replace(removed=tuple(one for one in found.removed if one.digest is not None))
-        if found:
+        if found := asked_of(record, name, item.workflow.name, item.step_name, keys):
             yield found
+
+
+def asked_of(
+    record: StepRecord, name: str, workflow: str, step: str, keys: Sequence[PartitionKey | None]
+) -> Asked | None:
+    """Return in what an input of a step asks for something else now than the step has read; ``None``: in nothing.
+
+    Args:
+        record: What is recorded of the step, which did not fail.
+        name: The input; one that the step did not have then is a change of its code.
+        workflow: The workflow that it reads now.
+        step: The step that it reads now.
+        keys: The partitions that it asks for now.
+    """
+    if name not in record.inputs:
+        return None
+    found = asked(workflow, step, keys, record.inputs[name])
+    if record.status is StepStatus.OK:  # it was given nothing of what was skipped
+        found = found._replace(removed=tuple(one for one in found.removed if one.digest is not None))
+    return found or None

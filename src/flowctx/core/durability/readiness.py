@@ -11,11 +11,13 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from flowctx.core.dates.zones import last_day_before
+from flowctx.core.durability.asking import asked_of
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.reading import known_time
-from flowctx.core.durability.records import RunStatus, VersionRead
+from flowctx.core.durability.records import RunStatus, StepRecord, VersionRead
 from flowctx.core.durability.versions import Version, by_partition, comes_after, newest, version_to_read
 from flowctx.core.errors import CalendarError, WorkflowError
+from flowctx.core.hashing import sha256
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.mapping import PartitionMapping
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -37,7 +39,8 @@ class Ready(NamedTuple):
 
     #: The partition.
     key: PartitionKey
-    #: What it would run for: ``FIRST``, or the time when the last of its inputs was restated.
+    #: What it would run for: ``FIRST``, or the time when the last of its inputs was restated, and a digest of what they
+    #: ask for and it has not read, or the other way round.
     occasion: str
 
 
@@ -50,12 +53,20 @@ class Need:
     step: str
     #: Which partitions of it are read; ``None``: it has none.
     mapping: PartitionMapping | None
+    #: The step of the reader, and the name that the input has there; empty where an older version has told it.
+    reader: str = ""
+    name: str = ""
     #: Whether it was warned that the calendar of that workflow does not reach so far: one warning tells of all.
     _warned: bool = field(default=False, init=False, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON."""
-        found: dict[str, Any] = {"workflow": self.workflow, "step": self.step}
+        found: dict[str, Any] = {
+            "workflow": self.workflow,
+            "step": self.step,
+            "reader": self.reader,
+            "name": self.name,
+        }
         if self.mapping is not None:
             where = {name: list(values) for name, values in self.mapping.where.items()}
             found |= {"partitions": self.mapping.upstream.to_dict(), "previous": self.mapping.previous, "where": where}
@@ -68,7 +79,8 @@ class Need:
         if "partitions" in data:
             scheme = PartitionScheme.from_dict(data["partitions"])
             mapping = PartitionMapping(scheme, reader, previous=data["previous"], where=data["where"])
-        return cls(workflow=data["workflow"], step=data["step"], mapping=mapping)
+        whose = {name: data.get(name, "") for name in ("reader", "name")}
+        return cls(workflow=data["workflow"], step=data["step"], mapping=mapping, **whose)
 
     def complete(self, ledger: Ledger, keys: Sequence[PartitionKey]) -> dict[PartitionKey, list[_Read]]:
         """Return what each partition reads, of those that lack nothing.
@@ -179,10 +191,16 @@ class Readiness:
     def of(cls, workflow: Workflow) -> Readiness:
         """Return what a workflow with partitions needs."""
         assert workflow.partitions is not None  # noqa: S101 - the caller has seen to it
-        items = [item for _, _, item in inputs_of(workflow) if not item.is_optional]
         needs = [
-            Need(workflow=item.workflow.name, step=item.step_name, mapping=item.mapping(workflow.partitions))
-            for item in items
+            Need(
+                workflow=item.workflow.name,
+                step=item.step_name,
+                mapping=item.mapping(workflow.partitions),
+                reader=reader,
+                name=name,
+            )
+            for reader, name, item in inputs_of(workflow)
+            if not item.is_optional
         ]
         return cls(
             workflow=workflow.name, step=next(iter(workflow.steps)), scheme=workflow.partitions, needs=tuple(needs)
@@ -210,7 +228,7 @@ class Readiness:
             now: The time by which they are due.
             since: The first as-of date, or the first instant of the first hour.
             restated: Yield also those that have been captured, if one of their inputs was completed after that, or
-                after it was read.
+                after it was read, or asks for another partition now than was read.
         """
         due = (key for key in self.scheme.due_keys(now) if self.place(key, since) >= since)
         while some := list(islice(due, _CHUNK)):
@@ -224,7 +242,7 @@ class Readiness:
                 if key not in captured:
                     yield Ready(key, FIRST)
                 elif key in behind or time > _last_time(captured[key]):
-                    yield Ready(key, time)
+                    yield Ready(key, time + behind.get(key, ""))
 
     def place(self, key: PartitionKey, bound: date) -> date:
         """Return what a bound is compared with: the as-of date of a key, or of an instant its hour."""
@@ -244,23 +262,43 @@ class Readiness:
         ledger: Ledger,
         captured: Mapping[PartitionKey, Sequence[Version]],
         complete: Mapping[PartitionKey, Sequence[_Read]],
-    ) -> set[PartitionKey]:
-        """Return the captured partitions whose run has read an older version than is current: it came meanwhile.
+    ) -> dict[PartitionKey, str]:
+        """Return the captured partitions whose run has read something else than it would read now, each with a mark.
 
-        A run that was to read what was known at a time is right to have read an older one.
+        That is an older version than is current, which came meanwhile, or what their inputs do not ask for; or they ask
+        for what it has not read: of that the mark tells. A run that was to read what was known at a time is right to.
         """
-        again = {key for key, some in complete.items() if key in captured and any(one.was_made_again for one in some)}
-        latest = {key: newest(captured[key]) for key in again}
+        latest = {key: newest(captured[key]) for key in complete if key in captured}
         current = {version.run_key: key for key, version in latest.items() if version is not None}
-        found: dict[str, PartitionKey] = {}
+        found: dict[str, str] = {}
         for run_key, records in (ledger.recorded_steps(current, reading=True) if current else {}).items():
-            now = {(one.need.workflow, one.need.step, one.current.partition): one for one in complete[current[run_key]]}
-            reads = (read for record in records for some in record.inputs.values() for read in some)
-            pairs = ((now.get((read.workflow, read.step, read.partition)), read) for read in reads)
-            if any(one is not None and one.is_newer(read) for one, read in pairs):
-                found[run_key] = current[run_key]
+            read = complete[current[run_key]]
+            otherwise = self._otherwise(read, records)
+            if otherwise or _is_behind(read, records):
+                found[run_key] = otherwise
         runs = ledger.runs_of(found) if found else {}
-        return {found[run_key] for run_key, run in runs.items() if known_time(run.context) is None}
+        return {current[run_key]: found[run_key] for run_key, run in runs.items() if known_time(run.context) is None}
+
+    def _otherwise(self, read: Sequence[_Read], records: Sequence[StepRecord]) -> str:
+        """Return a mark of what inputs ask for and steps have not read, or the other way round; empty: of nothing."""
+        by_step = {record.step: record for record in records}
+        text = []
+        for need in self.needs:
+            there = {one.current.partition: one.current for one in read if one.need is need}
+            record = by_step.get(need.reader)
+            found = asked_of(record, need.name, need.workflow, need.step, list(there)) if record is not None else None
+            if found is not None:
+                text += [f"+{need.name} {key}" for key in found.added if not there[key].is_hole]
+                text += [f"-{need.name} {one.workflow} {one.step} {one.partition}" for one in found.removed]
+        return f"+{sha256(chr(0).join(sorted(text)))[:8]}" if text else ""
+
+
+def _is_behind(read: Sequence[_Read], records: Sequence[StepRecord]) -> bool:
+    """Whether steps have read an older version than is current."""
+    now = {(one.need.workflow, one.need.step, one.current.partition): one for one in read if one.was_made_again}
+    reads = (read for record in records for some in record.inputs.values() for read in some) if now else ()
+    pairs = ((now.get((one.workflow, one.step, one.partition)), one) for one in reads)
+    return any(there is not None and there.is_newer(one) for there, one in pairs)
 
 
 def _captured(versions: Sequence[Version]) -> dict[PartitionKey, list[Version]]:
