@@ -12,7 +12,7 @@ from sqlalchemy import and_, func, literal, or_, select, true
 from flowctx.core.durability.records import CaptureState, RunStatus, StepRecord
 from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.durability.versions import PrunedVersion, Version
-from flowctx.core.errors import FlowctxError
+from flowctx.core.errors import FlowctxError, PayloadError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.among import chunks, is_one_of, rows_among
@@ -91,7 +91,7 @@ class SqlVersions(FindBatch):
             query = query.where(holds("sqlite" if self._database.sqlite else "postgresql", "payload", INPUTS))
         found: dict[str, list[StepRecord]] = {}
         for row in rows_among(self._database, query, steps.c.run_key, run_keys):
-            record = step_record(row, row["run_key"])
+            record = self._step_record(row)
             if record.inputs or not reading:
                 found.setdefault(row["run_key"], []).append(record)
         return found
@@ -116,7 +116,14 @@ class SqlVersions(FindBatch):
         """Return what is recorded of one step of several runs, by the digests of their keys."""
         query = select(steps).where(steps.c.step == step)
         rows = rows_among(self._database, query, steps.c.run_key, run_keys)
-        return {row["run_key"]: step_record(row, row["run_key"]) for row in rows}
+        return {row["run_key"]: self._step_record(row) for row in rows}
+
+    def _step_record(self, row: Row) -> StepRecord:
+        try:
+            return step_record(row, row["run_key"])
+        except PayloadError:
+            ids = self._database.tuples(select(runs.c.run_id).where(runs.c.run_key == row["run_key"]))
+        return step_record(row, *ids[0])  # which says so again, of the run as people know it
 
     def _of_partitions(self, query: Any, column: Any, partitions: Collection[PartitionKey | None]) -> Iterator[Row]:
         """Yield the rows of a query that have one of some partitions in a column, or none."""
