@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from flowctx import StepResult, Workflow
+from flowctx import StepResult, StepStatus, Workflow
 from flowctx.core.durability.endings import end_run
 from flowctx.core.durability.records import RunStatus
 from flowctx.ledger.memory import MemoryLedger
@@ -102,11 +102,25 @@ def test_a_run_that_goes_on_elsewhere_is_left_alone(flow, ledger):
 def test_a_run_whose_steps_ended_well_has_ended_so_although_its_engine_failed(ledger, selected, how, status):
     """What failed is another op: none of its own steps is undone, and where all were skipped there is nothing."""
     run = ledger.begin(replace(a_run("e1", batch_id="b"), selected=selected))
-    ledger.record(run, [a_step(name, status=how, error=f"{name} is {how}") for name in selected or run.steps])
+    said = {"status": StepStatus(how)}
+    ledger.record(run, [a_step(name, **said, error=f"{name} is {how}") for name in selected or run.steps])
     assert end_run(ledger, ledger.get_run("e1"), RunStatus.FAILED, "another op", lambda run: {}) is status
     is_hole = status is RunStatus.SKIPPED
     assert ledger.get_run("e1").error == ("a is skipped" if is_hole else None)
     assert [one.is_hole for one in ledger.captures()] == ([] if selected else [is_hole])
+
+
+@pytest.mark.parametrize("undone", [{}, None])
+@pytest.mark.parametrize(
+    ("how", "status", "words"),
+    [("skipped", RunStatus.SKIPPED, "b is skipped"), ("ok", RunStatus.OK, "optional step 'a': a is tolerated")],
+)
+def test_a_run_that_its_engine_ends_says_why_as_one_that_ends_itself(ledger, undone, how, status, words):
+    """That its optional step failed first is not why it was skipped, and is said of one that is ok."""
+    run, said = ledger.begin(a_run("e1")), {"a": "tolerated", "b": how, "c": how}
+    ledger.record(run, [a_step(name, status=StepStatus(s), error=f"{name} is {s}") for name, s in said.items()])
+    assert end_run(ledger, ledger.get_run("e1"), RunStatus.OK, None, lambda run: undone) is status
+    assert ledger.get_run("e1").error == words
 
 
 @pytest.mark.parametrize("how", ["ok", "skipped"])

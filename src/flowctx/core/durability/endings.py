@@ -9,7 +9,7 @@ from typing import NamedTuple
 from flowctx.core.durability.completeness import not_ended_text, not_recorded_text, status_when_over
 from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.records import MOST_INSTANCES, RunRecord, RunStatus, dag_ids_of
-from flowctx.core.durability.resumption import failure_of
+from flowctx.core.durability.resumption import failure_of, reason_of
 from flowctx.core.errors import CaptureRefused, Superseded
 from flowctx.core.workflow.context import engine_of
 from flowctx.core.workflow.result import StepStatus
@@ -23,6 +23,13 @@ class Undone(NamedTuple):
     #: When it was last told to run: what was recorded before does not count.
     asked_at: datetime
 
+
+#: The steps that say why a run ended so.
+_TELLING = {
+    RunStatus.FAILED: StepStatus.FAILED,
+    RunStatus.SKIPPED: StepStatus.SKIPPED,
+    RunStatus.OK: StepStatus.TOLERATED,
+}
 
 #: Returns the steps of a run that are undone, as its engine says; ``None``: it does not.
 UndoneOf = Callable[[RunRecord], Mapping[str, Undone] | None]
@@ -47,6 +54,22 @@ def finish_run(ledger: RunLedger, run: RunRecord, status: RunStatus, error: str 
         ledger.finish(run, RunStatus.PARTIAL, str(exc))
         return RunStatus.PARTIAL
     return status
+
+
+def recorded_reason(
+    ledger: RunLedger, run: RunRecord, status: RunStatus, statuses: Mapping[str, StepStatus]
+) -> str | None:
+    """Return why a run ended so: the word of the first step that failed, was skipped, or is optional and failed.
+
+    Args:
+        ledger: Where it is recorded.
+        run: The run.
+        status: How it ended.
+        statuses: How its recorded steps ended.
+    """
+    names = [name for name, how in statuses.items() if how is _TELLING.get(status)]
+    record = next(iter(ledger.steps(run.key, names)), None) if names else None
+    return reason_of(status, record.step, record.error) if record is not None else None
 
 
 def end_engine_run(
@@ -116,10 +139,8 @@ def _ending(
 ) -> tuple[RunStatus, str | None]:
     """Return how a run has ended that its engine calls over, and why."""
     statuses = ledger.statuses(run.key)
-    failed = [name for name, how in statuses.items() if how is StepStatus.FAILED]
-    if failed:
-        record = ledger.steps(run.key, failed)[0]
-        return RunStatus.FAILED, failure_of(record.step, record.error)
+    if StepStatus.FAILED in statuses.values():
+        return RunStatus.FAILED, recorded_reason(ledger, run, RunStatus.FAILED, statuses)
     found = status_when_over(dict.fromkeys(run.steps, ()), statuses)
     own_ended_well = _own_ended_well(run, statuses)
     asked = own_ended_well or (found, status) == (RunStatus.PARTIAL, RunStatus.OK)
@@ -127,7 +148,7 @@ def _ending(
     if known and (whys := _undone_steps(ledger, run, known, statuses)):
         return RunStatus.FAILED, failure_of(*next(iter(whys.items())))
     if own_ended_well and known is not None:
-        return found, ledger.steps(run.key)[0].error if found is RunStatus.SKIPPED else None
+        return found, recorded_reason(ledger, run, found, statuses)
     left = [name for name in run.steps if name not in statuses]
     # The run does not tell which of its steps follow one that was skipped: those an engine skips without a word.
     skipped = StepStatus.SKIPPED in statuses.values()
@@ -136,7 +157,7 @@ def _ending(
         error = f"{error}; {more}"
     elif ended is RunStatus.PARTIAL and not run.is_part:
         error = error or not_recorded_text(left, skipped=skipped)
-    return ended, error
+    return ended, error or recorded_reason(ledger, run, ended, statuses)
 
 
 def _own_ended_well(run: RunRecord, statuses: Mapping[str, StepStatus]) -> bool:

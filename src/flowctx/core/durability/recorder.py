@@ -42,12 +42,12 @@ from flowctx.core.durability.completeness import (
     steps_of_capture,
     unrecorded_steps,
 )
-from flowctx.core.durability.endings import finish_run
+from flowctx.core.durability.endings import finish_run, recorded_reason
 from flowctx.core.durability.leases import LEASES
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.recorded import load_record
 from flowctx.core.durability.records import Reads, RunRecord, RunStatus, StepRecord
-from flowctx.core.durability.resumption import effective_updates, failure_of, reason_of
+from flowctx.core.durability.resumption import effective_updates, failure_of
 from flowctx.core.durability.run_ledgers import NoLedger
 from flowctx.core.errors import LedgerError, Superseded
 from flowctx.core.execution.artifacts import ArtifactStore
@@ -58,13 +58,6 @@ from flowctx.core.workflow.definition import Step
 from flowctx.core.workflow.result import StepResult, StepStatus
 
 logger = logging.getLogger("flowctx")
-
-#: The steps that say why a run ended so.
-_TELLING = {
-    RunStatus.FAILED: StepStatus.FAILED,
-    RunStatus.SKIPPED: StepStatus.SKIPPED,
-    RunStatus.OK: StepStatus.TOLERATED,
-}
 
 
 class Recorder:
@@ -315,7 +308,7 @@ class Recorder:
         if status is RunStatus.PARTIAL:
             self._finish_with_other_runs(statuses)
         else:
-            self.finish(status, self._reason(status, statuses))
+            self.finish(status, recorded_reason(self.ledger, self.run, status, statuses))
 
     def _goes_on(self, status: RunStatus, step: str, statuses: Mapping[str, StepStatus]) -> bool:
         """Whether a run that may seem to be over goes on: somebody had steps run again, and others are yet to run.
@@ -328,15 +321,6 @@ class Recorder:
             return statuses.get(step) is not StepStatus.FAILED and self._over() is None
         return self.is_outdated()
 
-    def _reason(self, status: RunStatus, statuses: Mapping[str, StepStatus]) -> str | None:
-        """Return why the run failed or was skipped: the word of the first step that did."""
-        worst = _TELLING.get(status)
-        names = [name for name, how in statuses.items() if how is worst]
-        record = next(iter(self.ledger.steps(self.run.key, names)), None) if names else None
-        if record is None:
-            return None
-        return reason_of(status, record.step, record.error)
-
     def _finish_with_other_runs(self, statuses: Mapping[str, StepStatus]) -> None:
         """Take over what other runs of the same capture have done, as far as it counts, and end the run with that.
 
@@ -347,9 +331,11 @@ class Recorder:
             self.ledger.record(self.run, [replace(one, run_attempt=self.run.attempt) for one in found.others])
         together = found.statuses(statuses)
         status = status_when_over(self._order, together)
-        why = self._why_partial(found, together) if status is RunStatus.PARTIAL else self._reason(status, together)
-        if status is RunStatus.PARTIAL and found.outdated:
-            logger.warning("run %s: capture %s is not whole: %s", self.run.run_id, self.run.context.capture_id, why)
+        why = recorded_reason(self.ledger, self.run, status, together)
+        if status is RunStatus.PARTIAL:
+            why = self._why_partial(found, together)
+            if found.outdated:
+                logger.warning("run %s: capture %s is not whole: %s", self.run.run_id, self.run.context.capture_id, why)
         self.finish(status, why)
 
     def _why_partial(self, found: CaptureSteps, together: Mapping[str, StepStatus]) -> str | None:
