@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -94,6 +94,29 @@ def _refuse(others: Iterable[Capture], before: Capture | None, now: datetime, on
                 f"flowctx resume {rival.run_id or 'RUN_ID'} (if it is dead and its engine still calls it running, "
                 "mark it as failed there)"
             )
+
+
+def let_go(capture: Capture, now: datetime) -> Capture:
+    """Return a capture that is whole no more; since when and until when it was, stays known."""
+    first = capture.first_completed_at or capture.completed_at
+    return replace(capture, state=CaptureState.RELEASED, completed_at=None, first_completed_at=first, claimed_at=now)
+
+
+def settled(capture: Capture, now: datetime, *, complete: bool, is_hole: bool = False) -> Capture:
+    """Return a capture that nobody writes any more; one that says so already says since when.
+
+    Args:
+        capture: The capture.
+        now: The time now.
+        complete: Whether it can be read.
+        is_hole: Whether its run found that there is nothing.
+    """
+    state = CaptureState.COMPLETE if complete else CaptureState.RELEASED
+    if capture.completed_at is not None:
+        if capture.state is state and (complete or is_hole):
+            return replace(capture, lease_until=now)
+        capture = let_go(capture, now)
+    return replace(capture, state=state, lease_until=now, completed_at=now if complete or is_hole else None)
 
 
 def refuse_hole(captured: Capture | None, holder: str) -> None:

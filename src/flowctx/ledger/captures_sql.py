@@ -90,7 +90,7 @@ class SqlCaptures:
 
     def _forget(self, at: Connection, run: RunRecord, names: Collection[str]) -> None:
         key, owned = run.key.digest, (runs.c.run_key == run.key.digest, runs.c.fence == run.fencing_token)
-        if at.execute(select(runs.c.run_key).where(*owned).with_for_update()).first() is None:
+        if not at.execute(update(runs).where(*owned).values(heard_at=stamp(self._database.now(at)))).rowcount:
             raise superseded(run.key)
         at.execute(delete(steps).where(steps.c.run_key == key, steps.c.step.in_(list(names))))
         if not run.reads.keys().isdisjoint(names):
@@ -120,7 +120,7 @@ class SqlCaptures:
         """Say that a claimed capture is complete, or let go of it."""
         state = CaptureState.COMPLETE if complete else CaptureState.RELEASED
         # One that is closed so already, by this very grant, was closed by us: the answer to that was lost.
-        now = self._change(capture, [CaptureState.HELD, state], lambda now: settled(now, complete))
+        now = self._change(capture, [CaptureState.HELD, state], lambda now: _closed(now, state))
         return replace(capture, state=state, lease_until=now, completed_at=now if complete else None)
 
     def _change(
@@ -227,8 +227,14 @@ def held_by(run: RunRecord) -> tuple[Any, ...]:
     return (owned, *_is(run.capture)) if run.capture else (owned, false())
 
 
+def _closed(now: datetime, state: CaptureState) -> dict[str, Any]:
+    """Return what changes about a capture that its holder closes; one that is complete already says since when."""
+    known = func.coalesce(captures.c.completed_at, stamp(now)) if state is CaptureState.COMPLETE else None
+    return {"state": str(state), "lease_until": stamp(now), "completed_at": known}
+
+
 def settled(now: datetime, complete: bool, *, is_hole: bool = False) -> dict[str, Any]:
-    """Return what changes about a capture that nobody writes any more.
+    """Return the values of the statement that ends the writing of a capture.
 
     Args:
         now: The time now.

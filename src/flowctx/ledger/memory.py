@@ -23,7 +23,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.artifacts_memory import MemoryArtifacts
-from flowctx.ledger.captures import Claim, by_subject, decide_claim, refuse_hole
+from flowctx.ledger.captures import Claim, by_subject, decide_claim, let_go, refuse_hole, settled
 from flowctx.ledger.old_names import OldNames
 from flowctx.ledger.ownership import follower_key, owned, refuse_alive, refuse_known, refuse_unseen, reopened
 from flowctx.ledger.pruning_memory import MemoryPruning
@@ -152,13 +152,13 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
             reads = {name: some for name, some in known.reads.items() if name not in steps}
             self._runs[run.key] = replace(known, reads=reads)
             self._steps[run.key] = {n: record for n, record in self._steps[run.key].items() if n not in steps}
+            self._heard[run.key] = self.now()
             self._let_go(run.key.digest)
 
     def _let_go(self, digest: str) -> None:
         for key, held in self._captures.items():
-            if held.holder == digest and (held.state is CaptureState.COMPLETE or held.is_hole):
-                loose = replace(held, state=CaptureState.RELEASED, completed_at=None, claimed_at=self.now())
-                self._captures[key] = replace(loose, first_completed_at=held.first_completed_at or held.completed_at)
+            if held.holder == digest and held.completed_at is not None:
+                self._captures[key] = let_go(held, self.now())
 
     def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
         """Say how a run ended; see :class:`~flowctx.core.durability.ledger.Ledger`."""
@@ -286,20 +286,18 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
         """Say that a claimed capture is complete, or let go of it."""
         with self._lock:
             state = CaptureState.COMPLETE if complete else CaptureState.RELEASED
-            self._held(capture, state)  # closed so already, by this very grant, it was by us
-            return self._settle(capture, complete=complete)
+            held = self._held(capture, state)  # closed so already, by this very grant, it was by us
+            return self._settle(held, complete=complete)
 
     def _settle(self, capture: Capture, *, complete: bool, is_hole: bool = False) -> Capture:
-        now = self.now()
-        state = CaptureState.COMPLETE if complete else CaptureState.RELEASED
-        done = replace(capture, state=state, lease_until=now, completed_at=now if complete or is_hole else None)
-        self._captures[capture.key] = done
+        done = self._captures[capture.key] = settled(capture, self.now(), complete=complete, is_hole=is_hole)
         return done
 
-    def _held(self, capture: Capture, *closed: CaptureState) -> None:
+    def _held(self, capture: Capture, *closed: CaptureState) -> Capture:
         held, fitting = self._captures.get(capture.key), (CaptureState.HELD, *closed)
         if held is None or held.fencing_token != capture.fencing_token or held.state not in fitting:
             raise no_longer_held(capture)
+        return held
 
     def captures(
         self,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import and_, case, delete, exists, func, or_, select
+from sqlalchemy import and_, delete, exists, func, or_, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement
 
@@ -21,7 +21,6 @@ from flowctx.core.durability.records import CaptureState, Pruned, RunStatus
 from flowctx.core.errors import noting
 from flowctx.ledger.among import chunks, is_one_of
 from flowctx.ledger.artifacts import rolled_back
-from flowctx.ledger.captures_sql import can_be_read
 from flowctx.ledger.database import Database
 from flowctx.ledger.pruning_reads import ReadsBeside, reads_of_runs, reads_of_staying
 from flowctx.ledger.rows import stamp
@@ -126,7 +125,12 @@ class Pruning(NamedTuple):
             batches.c.batch_id == writer.c.batch_id,
             batches.c.kept_at.is_not(None),
         )
-        return captures.c.claimed_at < self.before, ~self.capture_stays(), ~kept
+        return self._capture_is_old(), ~self.capture_stays(), ~kept
+
+    def _capture_is_old(self) -> ColumnElement[bool]:
+        """Return the condition that a capture was granted or let go before the time, for captures of some holders."""
+        # As it is, PostgreSQL might look through the index of all that are as old, too.
+        return captures.c.claimed_at + "" < self.before
 
     def capture_stays(self) -> ColumnElement[bool]:
         """Return the condition that a capture stays, and so does its run."""
@@ -147,11 +151,10 @@ class Pruning(NamedTuple):
         return and_(captures.c.state == str(CaptureState.HELD), captures.c.lease_until > self.before)
 
     def capture_tells(self) -> ColumnElement[bool]:
-        """Return the condition that a capture tells what there was, or that there was nothing."""
-        # Where that is the last word, an older capture would be read as the current one without it.
-        writer = runs.alias("writer")
-        is_hole = exists().where(writer.c.run_key == captures.c.holder, writer.c.status == str(RunStatus.SKIPPED))
-        return or_(captures.c.state == str(CaptureState.COMPLETE), is_hole)
+        """Return the condition that a capture tells what there is or was, or that there is or was nothing."""
+        # Where that is the last word, an older one would be current without it, or what is older and current now would
+        # not be what is known to be so now: of what is pruned, nobody knows until when it was there.
+        return or_(captures.c.completed_at.is_not(None), captures.c.first_completed_at.is_not(None))
 
     def batch_is_old(self) -> tuple[ColumnElement[bool], ...]:
         """Return the conditions that a batch goes with the last of its runs and notes."""
@@ -203,7 +206,7 @@ class Pruning(NamedTuple):
         going = select(runs.c.run_key).where(among, *self.run_goes()).with_for_update(of=runs)
         keys = list(at.execute(going).scalars())
         # None of their captures is one that stays, or they would.
-        own = (is_one_of(self.database, captures.c.holder, keys), captures.c.claimed_at < self.before)
+        own = (is_one_of(self.database, captures.c.holder, keys), self._capture_is_old())
         self._remember_pruned(at, is_one_of(self.database, captures.c.holder, keys))
         gone = at.execute(delete(captures).where(*own)).rowcount
         for table in (steps, attempts, runs):
@@ -218,17 +221,14 @@ class Pruning(NamedTuple):
     def _forget_captures(self, at: Connection, page: list[_Row]) -> Mapping[str, int]:
         among = is_one_of(self.database, captures.c.holder, [row["holder"] for row in page])
         self._remember_pruned(at, and_(among, ~_has_run()))
-        goes = (captures.c.claimed_at < self.before, ~self.capture_stays())
+        goes = (self._capture_is_old(), ~self.capture_stays())
         return {"captures": at.execute(delete(captures).where(among, ~_has_run(), *goes)).rowcount}
 
     def _remember_pruned(self, at: Connection, among: ColumnElement[bool]) -> None:
         """Keep of captures that go, and were complete, that they were: nothing older is what was known then.
 
-        With their batch, in which the partition is done: not where it failed since, and nothing newer is current.
+        With their batch, in which the partition is done: something newer is current.
         """
-        current = captures.alias("current")
-        not_older = (current.c.subject == captures.c.subject, current.c.revision >= captures.c.revision)
-        done = exists().where(*not_older, can_be_read(current))
         known_since = func.coalesce(captures.c.first_completed_at, captures.c.completed_at)
         query = (
             select(
@@ -237,7 +237,7 @@ class Pruning(NamedTuple):
                 captures.c.capture_id,
                 captures.c.workflow,
                 captures.c.partition,
-                case((done, runs.c.batch_id)),
+                runs.c.batch_id,
                 known_since,
             )
             .outerjoin(runs, runs.c.run_key == captures.c.holder)

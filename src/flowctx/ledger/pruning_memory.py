@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
-from dataclasses import replace
 from datetime import datetime
 
 from flowctx.core.data.handles import paths_in
 from flowctx.core.durability.records import Capture, CaptureState, Pruned, PrunedRuns, RunStatus
-from flowctx.ledger.captures import by_subject
 from flowctx.ledger.memory_state import MemoryState
 from flowctx.ledger.standing import pruned_version
 
 
 class MemoryPruning(MemoryState):
     """The pruning of a ledger in memory; see :class:`~flowctx.core.durability.ledger.Ledger`."""
-
-    current_revisions: Callable[[Collection[str]], dict[str, int]]
 
     def prune(self, before: datetime, *, versions: int = 1) -> Pruned:
         """Forget what was last heard of before a time, except for what is current or is kept."""
@@ -32,19 +27,12 @@ class MemoryPruning(MemoryState):
                     del self._contexts[at]
             left = kept | {key.digest for key in self._runs}
             old = [c for c in self._captures.values() if c.claimed_at < before and c.holder not in left]
-            current = self.current_revisions({capture.key.idempotency_key for capture in old})
             for capture in old:
-                # Its partition is done in its batch, unless it failed there since, and nothing newer is current.
-                is_done = capture.revision <= current.get(capture.key.idempotency_key, 0)
-                batch = batches.get(capture.holder) if is_done else None
                 del self._captures[capture.key]
-                pruned = pruned_version(capture, batch) if capture.workflow else None
+                pruned = pruned_version(capture, batches.get(capture.holder)) if capture.workflow else None
                 if pruned is not None:
                     place = capture.key.idempotency_key, capture.revision
-                    _, known = self._pruned.get(place, (None, pruned))
-                    if known.batch_id is None:  # else what is remembered stays as it is
-                        known = replace(known, batch_id=pruned.batch_id)
-                    self._pruned[place] = capture.workflow, known
+                    self._pruned.setdefault(place, (capture.workflow, pruned))
             order = sorted(of.items(), key=lambda one: (one[0][0], one[0][1] or ""))
             return Pruned(
                 runs=len(runs),
@@ -56,15 +44,16 @@ class MemoryPruning(MemoryState):
     def _kept(self, before: datetime, versions: int) -> set[str]:
         """Return the digests of the keys of the runs that stay whatever their age is."""
         last: dict[str, list[Capture]] = {}
-        for capture in sorted(self._captures.values(), key=by_subject):
+        for capture in self._captures.values():
             if capture.state is CaptureState.COMPLETE:
                 last.setdefault(capture.key.idempotency_key, []).append(capture)
-        kept = {capture.holder for some in last.values() for capture in some[-versions:]}
-        # The last word may be that there is nothing: without it an older capture would be read as the current one.
-        skipped = {key.digest for key, run in self._runs.items() if run.status is RunStatus.SKIPPED}
+        kept = set[str]()
+        # The last word may be that there is nothing, or that what there was is whole no more: without it an older
+        # capture would be read as the current one, or would not be known to be it.
         for capture in self._captures.values():
             newer = [c for c in last.get(capture.key.idempotency_key, ()) if c.revision > capture.revision]
-            if capture.holder in skipped and len(newer) < versions:
+            tells = capture.completed_at is not None or capture.first_completed_at is not None
+            if tells and len(newer) < versions:
                 kept.add(capture.holder)
         kept |= {c.holder for c in self._captures.values() if c.state is CaptureState.HELD and c.lease_until > before}
         live = [(key, run.lease_until) for key, run in self._runs.items() if run.status is RunStatus.RUNNING]

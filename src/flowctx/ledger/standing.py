@@ -19,16 +19,20 @@ class FindBatch:
         return self.batches.find(batch_id)
 
 
-def standing(state: CaptureState, status: RunStatus) -> RunStatus:
-    """Return how a capture stands, given its state and its run's: only a complete one is ok.
+def standing(status: RunStatus, *, complete: bool, is_hole: bool) -> RunStatus:
+    """Return how a capture stands, given how its run ended: only a complete one is ok, and only a hole is skipped.
 
     Example:
-        >>> standing(CaptureState.RELEASED, RunStatus.SKIPPED), standing(CaptureState.HELD, RunStatus.OK)
-        (<RunStatus.SKIPPED: 'skipped'>, <RunStatus.PARTIAL: 'partial'>)
+        >>> standing(RunStatus.SKIPPED, complete=False, is_hole=True)
+        <RunStatus.SKIPPED: 'skipped'>
+        >>> standing(RunStatus.SKIPPED, complete=False, is_hole=False)
+        <RunStatus.PARTIAL: 'partial'>
     """
-    if state is CaptureState.COMPLETE:
+    if complete:
         return RunStatus.OK
-    return RunStatus.PARTIAL if status is RunStatus.OK else status
+    if is_hole:
+        return RunStatus.SKIPPED
+    return RunStatus.PARTIAL if status in (RunStatus.OK, RunStatus.SKIPPED) else status
 
 
 def pruned_version(capture: Capture, batch_id: str | None) -> PrunedVersion | None:
@@ -59,7 +63,11 @@ def version_of(run: RunRecord, step: str, record: StepRecord | None, capture: Ca
         run_key=key,
         run_id=run.run_id,
         batch_id=run.context.batch_id,
-        status=standing(capture.state if capture is not None else CaptureState.HELD, run.status),
+        status=standing(
+            run.status,
+            complete=capture is not None and capture.state is CaptureState.COMPLETE,
+            is_hole=capture.is_hole if capture is not None else run.status is RunStatus.SKIPPED,
+        ),
         error=run.error,
         completed_at=optional_stamp(capture.completed_at) if capture is not None else None,
         first_completed_at=optional_stamp(capture.first_completed_at) if capture is not None else None,

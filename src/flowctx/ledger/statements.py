@@ -14,6 +14,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    case,
     cast,
     column,
     func,
@@ -199,9 +200,21 @@ def end_run() -> Any:
 
 @functools.cache
 def settle_capture() -> Any:
-    """Return the statement that ends the writing of a capture, if ``key`` is still the run that holds it."""
+    """Return the statement that ends the writing of a capture, if ``key`` is still the run that holds it.
+
+    What says so already says since when; what was there and is something else now, says since and until when it was.
+    """
     captured = (captures.c.subject == bindparam("of_subject"), captures.c.capture_id == bindparam("of_capture"))
-    changed: dict[str, Any] = {name: bindparam(name) for name in ("state", "lease_until", "completed_at")}
+    state, now, known = (cast(bindparam(name), Text) for name in ("state", "lease_until", "completed_at"))
+    was, first = captures.c.completed_at, captures.c.first_completed_at
+    same = and_(captures.c.state == state, was.is_not(None), known.is_not(None))
+    changed: dict[str, Any] = {
+        "state": state,
+        "lease_until": now,
+        "completed_at": case((same, was), else_=known),
+        "first_completed_at": case((same, first), else_=func.coalesce(first, was)),
+        "claimed_at": case((or_(was.is_(None), same), captures.c.claimed_at), else_=now),
+    }
     return update(captures).where(captures.c.holder == bindparam("key"), *captured).values(**changed)
 
 

@@ -228,7 +228,7 @@ def _version(row: Row, step: str, key: PartitionKey | None = None) -> Version:
             run_key=row["holder"],
             run_id=row["run_id"],
             batch_id=row["batch_id"],
-            status=standing(CaptureState(row["state"] or CaptureState.HELD), RunStatus(row["status"])),
+            status=_standing(row),
             part=row["state"] is None,
             has_step=has_step,
             other_steps=() if has_step else known,
@@ -242,6 +242,13 @@ def _version(row: Row, step: str, key: PartitionKey | None = None) -> Version:
         )
     except (FlowctxError, TypeError, ValueError) as exc:
         raise damaged(f"what the ledger holds of capture {row['capture_id']}", exc) from exc
+
+
+def _standing(row: Row) -> RunStatus:
+    """Return how a capture stands; a part has none yet, and stands as its run does."""
+    status, state = RunStatus(row["status"]), CaptureState(row["state"] or CaptureState.HELD)
+    is_hole = row["completed_at"] is not None if row["state"] is not None else status is RunStatus.SKIPPED
+    return standing(status, complete=state is CaptureState.COMPLETE, is_hole=is_hole)
 
 
 def _pruned_version(row: Row) -> PrunedVersion:

@@ -22,13 +22,14 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStatus
 from flowctx.testing.batches import BatchesContract
 from flowctx.testing.clock import NOON, FakeClock
+from flowctx.testing.current import CurrentContract
 from flowctx.testing.housekeeping import HousekeepingContract
 from flowctx.testing.owners import OwnersContract
 from flowctx.testing.records import EVERYTHING, MINUTE, a_key, a_run, a_step
 from flowctx.testing.versions import VersionsContract
 
 
-class LedgerContract(BatchesContract, HousekeepingContract, OwnersContract, VersionsContract):
+class LedgerContract(BatchesContract, CurrentContract, HousekeepingContract, OwnersContract, VersionsContract):
     """The facts that hold for every ledger; ``ledger`` must be empty and use ``clock``."""
 
     @pytest.fixture

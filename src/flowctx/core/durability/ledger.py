@@ -83,7 +83,7 @@ class RunLedger(Protocol):
     def forget(self, run: RunRecord, steps: Collection[str]) -> None:
         """Forget what is recorded of steps that do not count any more, and which versions they were to read again.
 
-        A capture that the run has completed, or that says that there is nothing, is let go.
+        A capture that the run has completed, or that says that there is nothing, is let go. It is a sign of life.
 
         Raises:
             Superseded: The run has another owner by now; nothing is written.
@@ -92,6 +92,9 @@ class RunLedger(Protocol):
 
     def finish(self, run: RunRecord, status: RunStatus, error: str | None = None) -> None:
         """Say how a run ended; its capture is complete with it if it is ``ok``, or is let go.
+
+        A run that is said to have ended so again, has ended when it did first, as far as its capture says so. Where it
+        is said to have ended otherwise, the capture says since when and until when it was what it was.
 
         A run of a part has no capture of its own while it runs; it is given one here, if it completes it or is skipped.
 
@@ -348,9 +351,10 @@ class Ledger(RunLedger, Protocol):
     def prune(self, before: datetime, *, versions: int = 1) -> Pruned:
         """Forget what was last heard of before a time, except for what is current or is kept.
 
-        Runs stay that wrote one of the last versions of a partition, that belong to a batch that is kept, of which
-        something has read that stays itself, or that are under way with a lease beyond that time; and batches of which
-        a run or a young note stays. No lock is held for longer than a step can wait.
+        Runs stay that wrote one of the last versions of a partition, or made one again that is not complete any more
+        and has nothing newer that is, that belong to a batch that is kept, of which something has read that stays
+        itself, or that are under way with a lease beyond that time; and batches of which a run or a young note stays.
+        No lock is held for longer than a step can wait.
 
         Args:
             before: The time.

@@ -1,0 +1,148 @@
+"""What every ledger calls current, now and as it was known at a time, as tests; part of ``LedgerContract``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus
+from flowctx.core.durability.version_choice import VersionChoice
+from flowctx.core.errors import VersionGone
+from flowctx.core.partitions.key import PartitionKey
+from flowctx.testing.clock import NOON, FakeClock
+from flowctx.testing.records import MINUTE, a_key, a_run, a_step
+
+_KEY = PartitionKey(tier="T1")
+
+
+def _run(run_id: str, batch_id: str) -> RunRecord:
+    return a_run(run_id, batch_id=batch_id, partition=_KEY)
+
+
+def _ended(ledger: Ledger, run: RunRecord, status: RunStatus = RunStatus.OK) -> RunRecord:
+    begun = ledger.begin(run)
+    ledger.record(begun, [a_step()])
+    ledger.finish(begun, status)
+    return begun
+
+
+def _current(ledger: Ledger) -> str | None:
+    """Return the run whose version is current, as all that tell it do."""
+    versions, pruned = ledger.versions("flow", "a", [_KEY]), ledger.pruned_versions("flow", [_KEY])
+    choices = (VersionChoice(), VersionChoice(known_at=ledger.now()))
+    read, known = (choice.version(versions, pruned) for choice in choices)
+    captures = ledger.captures(workflow="flow")
+    current = ledger.current_revisions({one.key.idempotency_key for one in captures})
+    listed = [one.run_id for one in captures if current.get(one.key.idempotency_key) == one.revision]
+    found = [version.run_id for version in (read, known) if version is not None]
+    assert found == listed * 2
+    return listed[0] if listed else None
+
+
+def _known(ledger: Ledger, time: datetime) -> str | None:
+    choice = VersionChoice(known_at=time)
+    found = choice.version(ledger.versions("flow", "a", [_KEY]), ledger.pruned_versions("flow", [_KEY]))
+    return None if found is None else found.run_id
+
+
+class CurrentContract:
+    """The facts that hold for which version is current: whoever tells it tells the same."""
+
+    @pytest.mark.parametrize("status", [RunStatus.OK, RunStatus.SKIPPED])
+    def test_a_run_that_ends_twice_alike_is_known_since_the_first_time(
+        self, ledger: Ledger, clock: FakeClock, status: RunStatus
+    ) -> None:
+        """Two last steps may each say that it is over, or one again whose answer was lost."""
+        _ended(ledger, _run("r1", "b1"))
+        clock.advance(MINUTE)
+        run = _ended(ledger, _run("r2", "b2"), status)
+        clock.advance(MINUTE)
+        ledger.finish(run, status)
+        *_, capture = ledger.captures()
+        assert (capture.completed_at, capture.first_completed_at) == (NOON + MINUTE, None)
+        assert (_known(ledger, NOON + MINUTE), _current(ledger)) == ("r2", "r2")
+
+    @pytest.mark.parametrize("first", [RunStatus.OK, RunStatus.SKIPPED])
+    @pytest.mark.parametrize("last", [RunStatus.OK, RunStatus.SKIPPED, RunStatus.FAILED, RunStatus.PARTIAL])
+    def test_a_run_that_ends_otherwise_than_it_had_says_what_was_known(
+        self, ledger: Ledger, clock: FakeClock, first: RunStatus, last: RunStatus
+    ) -> None:
+        """What was current between its two ends is not what is older, nor what there is now."""
+        _ended(ledger, _run("r1", "b1"))
+        clock.advance(MINUTE)
+        run = _ended(ledger, _run("r2", "b2"), first)
+        clock.advance(MINUTE)
+        ledger.finish(run, last)
+        assert _current(ledger) == ("r2" if last in (RunStatus.OK, RunStatus.SKIPPED) else "r1")
+        assert _known(ledger, NOON) == "r1"
+        if first is last:
+            assert _known(ledger, NOON + MINUTE) == "r2"
+            return
+        *_, capture = ledger.captures()
+        assert (capture.first_completed_at, capture.claimed_at) == (NOON + MINUTE, NOON + 2 * MINUTE)
+        with pytest.raises(VersionGone, match="written over"):
+            _known(ledger, NOON + MINUTE)
+
+    def test_a_capture_that_is_closed_twice_is_complete_since_the_first_time(
+        self, ledger: Ledger, clock: FakeClock
+    ) -> None:
+        """To say the same again changes nothing of that."""
+        owned = ledger.claim(a_key(), holder="me", lease=MINUTE)
+        for _ in range(2):
+            ledger.close_capture(owned, complete=True)
+            clock.advance(MINUTE)
+        [capture] = ledger.captures()
+        assert (capture.state, capture.completed_at) == (CaptureState.COMPLETE, NOON)
+
+    def test_a_skip_of_which_a_step_is_forgotten_is_not_current(self, ledger: Ledger, clock: FakeClock) -> None:
+        """Its run still says that it was skipped, and its capture does not."""
+        _ended(ledger, _run("r1", "b1"))
+        clock.advance(MINUTE)
+        hole = _ended(ledger, _run("r2", "b2"), RunStatus.SKIPPED)
+        assert _current(ledger) == "r2"
+        clock.advance(MINUTE)
+        ledger.forget(hole, ["a"])
+        assert _current(ledger) == "r1"
+        statuses = {version.run_id: version.status for version in ledger.versions("flow", "a", [_KEY])}
+        assert statuses == {"r1": RunStatus.OK, "r2": RunStatus.PARTIAL}
+        with pytest.raises(VersionGone):
+            _known(ledger, NOON + MINUTE)
+
+    @pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.PARTIAL, RunStatus.CANCELED, RunStatus.RUNNING])
+    def test_what_failed_when_it_was_made_again_is_pruned_when_something_newer_is_there(
+        self, ledger: Ledger, clock: FakeClock, status: RunStatus
+    ) -> None:
+        """Until then what is current is older, and is known to be so."""
+        _ended(ledger, _run("r1", "b1"))
+        _ended(ledger, _run("r2", "b2"))
+        again = ledger.begin(_run("r3", "b2"))
+        if status is not RunStatus.RUNNING:
+            ledger.finish(again, status)
+        for newer, runs in ((None, ["r1", "r3"]), ("r4", ["r4"])):
+            if newer is not None:
+                _ended(ledger, _run(newer, "b3"))
+            clock.advance(timedelta(days=1))
+            would, _ = ledger.would_prune(clock.now())
+            assert ledger.prune(clock.now()) == would
+            assert [capture.run_id for capture in ledger.captures()] == runs
+            assert _current(ledger) == (newer or "r1")
+
+    def test_what_is_let_go_was_heard_of_then(self, ledger: Ledger, clock: FakeClock) -> None:
+        """A prune of what is older leaves it with its run: else an older version would pass for what was known."""
+        for number in (1, 2, 3):
+            latest = _ended(ledger, _run(f"r{number}", f"b{number}"))
+            clock.advance(MINUTE)
+        run = replace(ledger.get_run("r2"), fencing_token=latest.fencing_token)
+        ledger.forget(run, ["a"])
+        ledger.prune(clock.now())
+        assert [capture.run_id for capture in ledger.captures()] == ["r2", "r3"]
+        with pytest.raises(VersionGone, match="written over"):
+            _known(ledger, NOON + MINUTE)
+        clock.advance(MINUTE)
+        ledger.prune(clock.now())
+        assert [capture.run_id for capture in ledger.captures()] == ["r3"]
+        with pytest.raises(VersionGone, match="pruned"):
+            _known(ledger, NOON + MINUTE)
