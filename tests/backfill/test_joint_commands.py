@@ -175,6 +175,11 @@ def test_what_was_left_out_is_left_out_again(url: str) -> None:
         done = flowctx(url, *fill, "--workers", "1")
         assert "nothing of month is due that reads the selection, up to 2013-01-30; it is left out" in done.stderr
         assert done.exit_code == 0, done.stderr
+    hanging = [*fill, "--batch", "c", "--downstream", "--workers", "1"]
+    for _ in range(2):
+        done = flowctx(url, *hanging)
+        assert "with all that hangs on it: nav (42), desk (21)" in done.stderr
+        assert done.exit_code == 0, done.stderr
 
 
 def test_what_cannot_be_is_a_sentence(url: str) -> None:

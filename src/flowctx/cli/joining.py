@@ -85,7 +85,7 @@ def _own(
         if (of := known.of(workflow.name)) is not None and of.selection is not None
     }
     same = len(has) == len(found) == len(known.workflows)
-    if not same or any(keys - has[workflow] for workflow, keys in some):
+    if not same or any(keys - has[workflow] for workflow, keys in some if keys):
         return None
     return None if any(has[workflow] - keys for workflow, keys in found) else list(has.items())
 
