@@ -214,22 +214,38 @@ def test_a_run_that_went_on_here_and_failed_runs_again(
         assert [run["conf"]["number"] for run in airflow.runs.values()] == [1, 2]
 
 
-@pytest.mark.parametrize("beside", [(), ("live.load",)])
-def test_steps_in_a_task_group_are_known_by_their_names(airflow: Airflow, ledger: Ledger, beside: Any) -> None:
+@pytest.mark.parametrize(
+    ("beside", "operator"), [(None, ""), ("live.load", "StepOperator"), ("live.load", "@task"), ("load", "@task")]
+)
+def test_steps_in_a_task_group_are_known_by_their_names(
+    airflow: Airflow, ledger: Ledger, beside: str | None, operator: str
+) -> None:
     """In the XCom of a run and for a retry from a step on, which is refused where it could be either of two tasks."""
     airflow.had_ledger, airflow.most = True, 100
-    airflow.tasks = [{"task_id": f"eod.{step}", "state": "success", "try_number": 1} for step in flow.steps]
+    ended = {"state": "success", "try_number": 1}
+    airflow.tasks = [{"task_id": f"eod.{step}", "operator_name": "StepOperator", **ended} for step in flow.steps]
     some = Backfill(flow, f"{SOME},tier=T2", "b", ledger=ledger)
     assert some.launch(AirflowLauncher(airflow.url)).ended == {PartitionState.PARTIAL: 1}  # the ledger has nothing
     record_failure(ledger, "airflow", *airflow.runs)
-    airflow.tasks += [{"task_id": task_id, "state": "success", "try_number": 1} for task_id in beside]
+    airflow.tasks += [{"task_id": beside, "operator_name": operator, **ended}] if beside else []
     launcher, how = AirflowLauncher(airflow.url), {"retry_failed": True, "from_step": "load"}
-    if beside:
+    if refused := operator == "StepOperator":
         with pytest.raises(EngineError, match="has no task, or several, named as step 'load', from which"):
             some.launch(launcher, **how)
     else:
         some.launch(launcher, **how)
-    assert [body["task_ids"] for body in airflow.cleared] == ([] if beside else [["eod.check", "eod.load"]])
+    assert [body["task_ids"] for body in airflow.cleared] == ([] if refused else [["eod.check", "eod.load"]])
+
+
+def test_a_step_that_the_run_has_not_yet_runs_with_all_of_it(airflow: Airflow, ledger: Ledger) -> None:
+    """The DAG has got it since: nobody knows from the run's own tasks which of them follow it."""
+    airflow.tasks = [{"task_id": "load", "state": "failed", "try_number": 1, "operator_name": "StepOperator"}]
+    airflow.tasks += [{"task_id": "publish", "state": "success", "try_number": 1, "operator_name": "StepOperator"}]
+    assert fill(airflow, ledger).failed == 3
+    airflow.structure = [{"task_id": f"eod.{step}", "downstream_task_ids": []} for step in ("load", "check", "publish")]
+    again = Backfill(flow, SOME, "b", ledger=ledger)
+    again.launch(AirflowLauncher(airflow.url), retry_failed=True, from_step="check")
+    assert [body["task_ids"] for body in airflow.cleared] == [["load", "publish"]] * 3
 
 
 def test_a_skip_here_is_tried_again_on_airflow(airflow: Airflow, ledger: Ledger) -> None:
@@ -437,3 +453,15 @@ def test_a_failure_of_before_the_new_parameters_is_no_run_of_them(airflow: Airfl
         some.launch(AirflowLauncher(airflow.url), extend=True, retry_failed=again)
     confs = {run["dag_run_id"]: run["conf"]["number"] for run in airflow.runs.values()}
     assert (list(confs.values()), [confs[body["dag_run_id"]] for body in airflow.cleared]) == ([1, 2, 2], [2])
+
+
+@pytest.mark.parametrize("had_ledger", [False, True])
+def test_a_success_with_other_parameters_is_no_run_of_these(airflow: Airflow, ledger: Ledger, had_ledger: bool) -> None:
+    """Of a batch that another ledger remembers, say: what it made of others is not what is due, and there is a run."""
+    airflow.had_ledger = had_ledger
+    for of, number in ((open_ledger("memory://"), 1), (ledger, 2)):
+        some = Backfill(flow, SOME, "b", params={"number": number}, ledger=of)
+        some.launch(AirflowLauncher(airflow.url))
+    assert [run["conf"]["number"] for run in airflow.runs.values()] == [1, 1, 1, 2, 2, 2]
+    made = {run.run_id for run in ledger.batches.iter_outcomes("b")}
+    assert (made, airflow.cleared) == (set(list(airflow.runs)[3:]), [])

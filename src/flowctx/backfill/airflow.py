@@ -125,7 +125,8 @@ class AirflowLauncher(PollingLauncher):
         there, before = dag.partition_run(found.data, job.partition), job.before
         is_older = before is not None and _is_older(there, before)
         known = before is not None and before.run_id == job.run_id and before.recorded
-        if not is_older and there.state.done and not (known and job.incomplete):
+        is_done = there.state.done and not (known and job.incomplete) and dag.has_params(found.data, job)
+        if is_done and not is_older:
             return there
         goes_on = before is None or not is_older or (before.run_id == job.run_id and not needs_another_run(job, before))
         if (goes_on or is_other) and dag.run_again(job, replace(there, recorded=known)):

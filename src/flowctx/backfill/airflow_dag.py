@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -15,6 +14,7 @@ from flowctx.backfill.airflow_api import AirflowApi
 from flowctx.backfill.airflow_tasks import (
     Task,
     failed_without_task,
+    ids_of_steps,
     may_wait,
     never_ran,
     state_of_run,
@@ -111,7 +111,7 @@ class AirflowDag:
             EngineError: Which task is the step from which on it is to run cannot be told.
         """
         run = self.run(before.run_id)
-        if run.status == 404 or not self._has_params(run.data, job):
+        if run.status == 404 or not self.has_params(run.data, job):
             return False
         if not (instances := self._instances(before.run_id)):
             return False
@@ -121,8 +121,8 @@ class AirflowDag:
         # Somebody may have marked a task, or the run, as successful, and the step has not run for all that.
         refreshing = {step.name for step in self.workflow.steps.values() if step.refresh}
         more = {job.from_step} if job.from_step else refreshing
-        ids = _ids_of_steps(instances)
-        if job.from_step and job.from_step not in ids:
+        ids = ids_of_steps(instances)
+        if job.from_step and job.from_step not in ids and job.from_step not in ids_of_steps(self._tasks()):
             raise EngineError(
                 f"DAG {self.dag_id!r} at Airflow at {self.api.client.url} has no task, or several, named as step "
                 f"{job.from_step!r}, from which it is to run; let one task of it have that name"
@@ -133,7 +133,8 @@ class AirflowDag:
             tasks = {instance["task_id"] for instance in instances}
         return self._clear(before.run_id, tasks)
 
-    def _has_params(self, run: Mapping[str, Any], job: Job) -> bool:
+    def has_params(self, run: Mapping[str, Any], job: Job) -> bool:
+        """Return whether a run, as Airflow tells of it, has the parameters of a job."""
         params: dict[str, Any] = to_json(self.workflow.params) | (run["conf"] or {})
         return all(params.get(name) == value for name, value in to_json(job.params).items())
 
@@ -192,7 +193,7 @@ class AirflowDag:
         Raises:
             EngineError: Airflow keeps what they handed on where only a worker can read it.
         """
-        return self._had_ledger(run_id, _ids_of_steps(self._instances(run_id)))
+        return self._had_ledger(run_id, ids_of_steps(self._instances(run_id)))
 
     def _had_ledger(self, run_id: str, ids: Mapping[str, str]) -> bool:
         elsewhere = ""
@@ -258,13 +259,6 @@ class AirflowDag:
 
     def _path(self, run_id: str) -> str:
         return run_path(self.dag_id, run_id)
-
-
-def _ids_of_steps(instances: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the tasks that are named as steps are, by name, also in task groups; of several of one name, none."""
-    names = {instance["task_id"]: instance["task_id"].rpartition(".")[-1] for instance in instances}
-    count = Counter(names.values())
-    return {name: task_id for task_id, name in names.items() if count[name] == 1}
 
 
 def run_path(dag_id: str, run_id: str) -> str:

@@ -211,6 +211,28 @@ def tasks_to_run(instances: Iterable[Instance], unrun: Collection[str]) -> list[
     return sorted(rest | set(unrun))
 
 
+def ids_of_steps(tasks: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the tasks that are named as steps are, by name, also in task groups; of several that may be it, none.
+
+    Args:
+        tasks: Tasks, or task instances, as Airflow tells of them.
+
+    Example:
+        >>> ids_of_steps({"task_id": task_id} for task_id in ("eod.load", "check", "archive.check", "a.end", "b.end"))
+        {'load': 'eod.load', 'check': 'check'}
+    """
+    found: dict[str, dict[str, bool]] = {}
+    for task in tasks:
+        name = task["task_id"].rpartition(".")[-1]
+        found.setdefault(name, {})[task["task_id"]] = task.get("operator_name") in _STEP_OPERATORS
+    ids: dict[str, str] = {}
+    for name, named in found.items():
+        some = [task_id for task_id, is_step in named.items() if is_step] or [*named]
+        if len(some) == 1 or name in some:
+            ids[name] = some[0] if len(some) == 1 else name
+    return ids
+
+
 def failed_without_task(instances: Iterable[Mapping[str, Any]]) -> str:
     """Return why a run failed of which no task did.
 
