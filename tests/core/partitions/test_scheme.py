@@ -89,6 +89,9 @@ def test_both_texts_come_back(scheme, data):
     assert scheme.parse(str(key)) == scheme.check(str(key)) == key
     assert scheme.key(**key) == scheme.check(dict(key)) == key
     assert key in scheme
+    gone = PartitionKey(**{name: f"{value}?" for name, value in key.items()})
+    assert gone not in scheme
+    assert PartitionKey(**key, other="A") not in scheme
 
 
 @given(schemes())

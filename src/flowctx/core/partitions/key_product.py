@@ -172,6 +172,8 @@ class KeyProduct:
 
     def __contains__(self, key: object) -> bool:
         try:
+            if isinstance(key, PartitionKey):  # often of a ledger: no words are made of those that are gone
+                return key is self._checked or self._find(key) is not None
             self.check(key)
         except (PartitionError, CalendarError):
             return False
@@ -225,14 +227,21 @@ class KeyProduct:
 
     def path_of(self, key: PartitionKey) -> list[int]:
         """Return the index of each of the key's values, in declared order."""
+        path = self._find(key)
+        if path is None:
+            is_named = key._dims.keys() == self._by_name.keys()
+            raise UnknownPartition(not_a_key(self._dimensions, key) if is_named else wrong_names(self._by_name, key))
+        return path
+
+    def _find(self, key: PartitionKey) -> list[int] | None:
         values = key._dims
         if values.keys() != self._by_name.keys():
-            raise UnknownPartition(wrong_names(self._by_name, key))
+            return None
         path: list[int] = []
         for name, dimension in self._by_name.items():
             index = dimension.find(values[name])
             if index is None:
-                raise UnknownPartition(not_a_key(self._dimensions, key))
+                return None
             path.append(index)
         return path
 
