@@ -219,6 +219,8 @@ class Dagster(Server):
     healthy = True
     #: How often a run that failed is run again by Dagster itself; the last time it ends well.
     retries = 0
+    #: Whether a run can be re-executed.
+    reexecutes = False
     #: The code locations, each with the job.
     locations: Sequence[str] = ("l",)
     #: A text, and what the queries that have it are answered.
@@ -252,8 +254,17 @@ class Dagster(Server):
         return {"__typename": "LaunchRunSuccess", "run": {"runId": run_id}}
 
     def launchRunReexecution(self, info: Any, reexecutionParams: Any) -> Any:
-        """Refuse: the run is not there any more."""
-        return {"__typename": "PythonError", "className": "DagsterRunNotFoundError", "message": "no parent"}
+        """Note a run with the tags and the configuration of its parent; or refuse, since that is not there any more."""
+        parent = self.runs.get(reexecutionParams["parentRunId"]) if self.reexecutes else None
+        if parent is None:
+            return {"__typename": "PythonError", "className": "DagsterRunNotFoundError", "message": "no parent"}
+        run_id = f"run-{len(self.runs)}"
+        self.runs[run_id] = {
+            **parent,
+            **_dagster_run(run_id, parent["tags"], self.status),
+            "parentRunId": parent["runId"],
+        }
+        return {"__typename": "LaunchRunSuccess", "run": {"runId": run_id}}
 
     def terminateRuns(self, info: Any, runIds: Any, terminatePolicy: Any) -> Any:
         """Do nothing: all runs have ended."""
@@ -267,7 +278,8 @@ class Dagster(Server):
             more = start + 1 < len(self.events)
             return {"events": self.events[start : start + 1], "cursor": str(start + 1), "hasMore": more}
 
-        return {"__typename": "Run", "eventConnection": page}
+        config = self.runs.get(runId, {}).get("config") or {}
+        return {"__typename": "Run", "eventConnection": page, "runConfig": config}
 
     def runsOrError(self, info: Any, limit: Any, filter: Any, cursor: Any = None) -> Any:
         """Return so many of the runs of some ids or tags, after one of them."""

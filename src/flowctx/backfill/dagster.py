@@ -14,13 +14,13 @@ from typing import Any
 
 from flowctx.backfill import graphql
 from flowctx.backfill.again import going_on
+from flowctx.backfill.dagster_config import has_params, run_config
 from flowctx.backfill.dagster_retries import is_retry_awaited, is_to_be_retried, is_undecided, retry_of
 from flowctx.backfill.dagster_runs import failure_of, has_output, is_of, is_part, partitions_of, retried_by, time_of
 from flowctx.backfill.dagster_starting import FORBIDDEN, STARTED, Place, Starting, Target, concerns_all, why_not_started
 from flowctx.backfill.http import JsonClient
 from flowctx.backfill.polling import MAX_ACTIVE, PAGE, POLL_SECONDS, PollingLauncher, UnderWay
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
-from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.run_ledgers import LEDGER_MARK
 from flowctx.core.errors import EngineError
 from flowctx.core.partitions.dagster_keys import dagster_key_parts, dagster_key_text
@@ -202,9 +202,16 @@ class DagsterLauncher(PollingLauncher):
         """Whether what ran before goes on as a run of its own: a re-execution would not do what is due."""
         if job.other_params or job.accept_changes or before.part or before.state is PartitionState.PARTIAL:
             return True
+        if not (before.recorded or self._has_params(target.workflow, job, before)):
+            return True
         if before.state is not PartitionState.FAILED:
             return False
         return job.from_step is not None or target.refreshes or (not before.recorded and self.had_ledger(before))
+
+    def _has_params(self, workflow: Workflow, job: Job, before: PartitionRun) -> bool:
+        """Whether a run that no ledger has was given the parameters of a job, as far as Dagster still knows it."""
+        config = self._ask(graphql.CONFIG, id=before.run_id).get("runConfig") if job.params else None
+        return config is None or has_params(config, workflow, job.params)
 
     def _is_of_several(self, workflow: Workflow, before: PartitionRun) -> bool:
         """Whether a run was of a range of partitions, as those of Dagster's own backfills may be."""
@@ -225,7 +232,7 @@ class DagsterLauncher(PollingLauncher):
             tags["dagster/partition"] = dagster_key_text(values)
             if len(values) > 1:
                 tags |= {f"dagster/partition/{name}": value for name, value in values.items()}
-        return self._launch(place, _config(workflow.name, job), tags)
+        return self._launch(place, run_config(workflow.name, job), tags)
 
     def _launch(self, place: Place, config: Mapping[str, Any], tags: Mapping[str, str]) -> Mapping[str, Any]:
         location, repository, name = place
@@ -386,7 +393,3 @@ class DagsterLauncher(PollingLauncher):
             page = self._ask(query, id=run_id, cursor=cursor).get("eventConnection", {})
             yield from page.get("events", [])
             cursor, more = page.get("cursor"), page.get("hasMore", False)
-
-
-def _config(workflow: str, job: Job) -> dict[str, Any]:
-    return {"resources": {f"{workflow}_params": {"config": to_json(job.params)}}} if job.params else {}

@@ -55,6 +55,8 @@ query ($id: ID!, $cursor: String) { runOrError(runId: $id) { __typename
     ... on ObservationEvent { metadataEntries { label } } } } } } }
 """
 
+CONFIG = "query ($id: ID!) { runOrError(runId: $id) { __typename ... on Run { runConfig } } }"
+
 STOP = """
 mutation ($ids: [String!]!) { terminateRuns(runIds: $ids, terminatePolicy: SAFE_TERMINATE) { __typename } }
 """
