@@ -10,6 +10,8 @@ from adapters.engine_servers import Dagster
 from backfill.flows import flow
 from flowctx import Backfill
 from flowctx.backfill.dagster import DagsterLauncher
+from flowctx.core.batches.outcomes import winning_outcome
+from flowctx.core.batches.records import PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
 
@@ -40,3 +42,65 @@ def test_a_failure_of_before_the_new_parameters_is_no_run_of_them(dagster: Dagst
     launch(dagster, ledger, "T1|T2", 2, retry_failed=True)
     assert configured(dagster) == [1, 2, 2, 2]
     assert [run.get("parentRunId") for run in dagster.runs.values()] == [None, None, None, "run-1"]
+
+
+def again(run_id: str, parent: str, status: str, ended: float, **tags: str) -> dict[str, Any]:
+    """Return a run that goes on with another one from its failure."""
+    of_batch = {
+        "dagster/partition": "2012-01-02|T1",
+        "flowctx/batch_id": "b",
+        "dagster/is_resume_retry": "true",
+        **tags,
+    }
+    return {"runId": run_id, "parentRunId": parent, "status": status, "endTime": ended, "tags": of_batch}
+
+
+#: One run failed, Dagster ran it again by itself, and that again; what there is of them, and which run counts.
+AUTO = [
+    again("a", "", "FAILURE", 1, **{"dagster/auto_retry_run_id": "b"}),
+    again("b", "a", "FAILURE", 2, **{"dagster/auto_retry_run_id": "c"}),
+    again("c", "b", "FAILURE", 3),
+]
+
+
+@pytest.mark.parametrize(
+    ("runs", "counts"),
+    [
+        (AUTO, "c"),
+        ([AUTO[0], AUTO[2]], "c"),
+        (AUTO[:2], "b"),
+        (AUTO[1:], "c"),
+        (AUTO[:1], "a"),
+        ([*AUTO, again("of a", "a", "SUCCESS", 4)], "of a"),
+        ([*AUTO, again("of a", "a", "STARTED", 0)], "of a"),
+        ([*AUTO[:2], again("c", "b", "SUCCESS", 3), again("of a", "a", "FAILURE", 4)], "c"),
+        ([AUTO[0], again("of a", "a", "SUCCESS", 4)], "of a"),
+    ],
+)
+def test_of_runs_that_go_on_with_each_other_the_last_counts(
+    dagster: Dagster, ledger: Ledger, runs: list[dict[str, Any]], counts: str
+) -> None:
+    """Whichever of them was deleted, and also if somebody executed an older one again; what is done stays done."""
+    launch(dagster, ledger, "T1", 1)
+    whole = dagster.runs.pop("run-0")
+    for run in runs:
+        tags = [{"key": key, "value": value} for key, value in run["tags"].items()]
+        updated = {"startTime": run["endTime"], "updateTime": run["endTime"]}
+        dagster.runs[run["runId"]] = {**whole, **run, **updated, "tags": tags}
+    found = list(DagsterLauncher(dagster.url).find(ledger.batches.get("b"), flow))
+    assert winning_outcome(found).run_id == counts
+
+
+@pytest.mark.parametrize("deleted", [(), ("b",)])
+def test_a_part_that_was_executed_again_is_one(dagster: Dagster, ledger: Ledger, deleted: tuple[str, ...]) -> None:
+    """Somebody chose the steps of the first run; a retry of a retry of it has no more, also if that was deleted."""
+    launch(dagster, ledger, "T1", 1)
+    whole = dagster.runs.pop("run-0")
+    first = again("a", "", "FAILURE", 1, **{"dagster/auto_retry_run_id": "b", "dagster/is_resume_retry": "false"})
+    for run in (first, AUTO[1], again("c", "b", "SUCCESS", 3, **{"dagster/root_run_id": "a"})):
+        tags = [{"key": key, "value": value} for key, value in run["tags"].items()]
+        dagster.runs[run["runId"]] = {**whole, **run, "stepKeysToExecute": ["load"], "tags": tags}
+    for run_id in deleted:
+        del dagster.runs[run_id]
+    states = {run.run_id: run.state for run in DagsterLauncher(dagster.url).find(ledger.batches.get("b"), flow)}
+    assert states["c"] is PartitionState.PARTIAL

@@ -369,8 +369,11 @@ class DagsterLauncher(PollingLauncher):
     def _state_of_success(self, run: Mapping[str, Any], workflow: Workflow | None) -> PartitionState:
         """Return what a run did that Dagster calls a success: it may have been of a part, or skipped every step."""
         runs = [run]
-        while (before := retried_by(runs[-1])) and (found := self._runs({"runIds": [before]}, 1)):
-            runs += found
+        while ids := retried_by(runs[-1]):
+            found = {one["runId"]: one for one in self._runs({"runIds": ids}, len(ids))}
+            if not (there := [found[run_id] for run_id in ids if run_id in found]):
+                break
+            runs.append(there[0])
         if workflow is not None and is_part(runs[-1], workflow):
             return PartitionState.PARTIAL
         if any((one["stats"] or {}).get("materializations") for one in runs):

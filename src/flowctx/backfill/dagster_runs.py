@@ -70,11 +70,15 @@ def is_part(run: Mapping[str, Any], workflow: Workflow) -> bool:
     return any(some and not workflow.steps.keys() <= some for some in (chosen, steps))
 
 
-def retried_by(run: Mapping[str, Any]) -> str | None:
-    """Return the id of the run that one goes on with from its failure, if it does: nobody has chosen its steps."""
+def retried_by(run: Mapping[str, Any]) -> list[str]:
+    """Return the ids of the run that one goes on with from its failure, if it does: nobody has chosen its steps.
+
+    After it comes the first run of all that go on with each other: what is in between may have been deleted.
+    """
     tags = tags_of(run)
     retries = any(tags.get(f"dagster/{kind}") == "true" for kind in ("is_resume_retry", "is_asset_resume_retry"))
-    return run["parentRunId"] if retries else None
+    ids = (run["parentRunId"], tags.get("dagster/root_run_id")) if retries else ()
+    return [run_id for run_id in dict.fromkeys(ids) if run_id is not None and run_id != run["runId"]]
 
 
 def has_output(event: Mapping[str, Any]) -> bool:
