@@ -105,6 +105,8 @@ def let_go(capture: Capture, now: datetime) -> Capture:
 def settled(capture: Capture, now: datetime, *, complete: bool, is_hole: bool = False) -> Capture:
     """Return a capture that nobody writes any more; one that says so already says since when.
 
+    One that can be read, and tells something else from now on, counts as granted once more: it was there twice.
+
     Args:
         capture: The capture.
         now: The time now.
@@ -115,7 +117,8 @@ def settled(capture: Capture, now: datetime, *, complete: bool, is_hole: bool = 
     if capture.completed_at is not None:
         if capture.state is state and (complete or is_hole):
             return replace(capture, lease_until=now)
-        capture = let_go(capture, now)
+        grants = capture.fencing_token + (complete or is_hole)
+        capture = replace(let_go(capture, now), fencing_token=grants)
     return replace(capture, state=state, lease_until=now, completed_at=now if complete or is_hole else None)
 
 

@@ -203,13 +203,16 @@ def settle_capture() -> Any:
     """Return the statement that ends the writing of a capture, if ``key`` is still the run that holds it.
 
     What says so already says since when; what was there and is something else now, says since and until when it was.
+    Where it can be read then, too, it counts as granted once more: it was there twice.
     """
     captured = (captures.c.subject == bindparam("of_subject"), captures.c.capture_id == bindparam("of_capture"))
     state, now, known = (cast(bindparam(name), Text) for name in ("state", "lease_until", "completed_at"))
     was, first = captures.c.completed_at, captures.c.first_completed_at
     same = and_(captures.c.state == state, was.is_not(None), known.is_not(None))
+    otherwise = and_(captures.c.state != state, was.is_not(None), known.is_not(None))
     changed: dict[str, Any] = {
         "state": state,
+        "token": case((otherwise, captures.c.token + literal_column("1")), else_=captures.c.token),
         "lease_until": now,
         "completed_at": case((same, was), else_=known),
         "first_completed_at": case((same, first), else_=func.coalesce(first, was)),

@@ -86,6 +86,24 @@ class CurrentContract:
         with pytest.raises(VersionGone, match="written over"):
             _known(ledger, NOON + MINUTE)
 
+    def test_without_partitions_a_run_that_ended_otherwise_was_there_twice(
+        self, ledger: Ledger, clock: FakeClock
+    ) -> None:
+        """When it is written over, nobody knows which of two dates was the newer one in between."""
+
+        def of(run_id: str, days: int) -> RunRecord:
+            return a_run(run_id, batch_id="b1", as_of_date=NOON.date() + timedelta(days=days))
+
+        run = _ended(ledger, of("r1", 0))
+        clock.advance(MINUTE)
+        _ended(ledger, of("r2", 1))
+        clock.advance(MINUTE)
+        ledger.finish(run, RunStatus.SKIPPED)
+        clock.advance(MINUTE)
+        ledger.begin(of("r3", 0))
+        with pytest.raises(VersionGone, match="written over"):
+            VersionChoice(known_at=NOON + 2 * MINUTE).version(ledger.versions("flow", "a", [None]))
+
     def test_a_capture_that_is_closed_twice_is_complete_since_the_first_time(
         self, ledger: Ledger, clock: FakeClock
     ) -> None:
