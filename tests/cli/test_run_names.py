@@ -143,3 +143,13 @@ def test_what_was_cut_is_of_the_partition_that_was_at_work(shell):
     printed = shell("resume", "several", "--partition", "IBM", exit_code=1)
     assert "a step called sys.exit(3); a step has ended the process" in printed
     assert "to continue: flowctx resume several --partition symbol=IBM" in printed
+
+
+def test_a_workflow_is_meant_by_its_place_too(shell):
+    """What other commands take as the workflow finds its runs and captures; a slip in it is told."""
+    run_id = shell("run", "cli_flows:prices", "--partition", "IBM", "--json", exit_code=1)["run_id"]
+    for place in ("cli_flows:prices", "cli_flows.py"):
+        assert [one["run_id"] for one in shell("captures", place, "--json")] == [run_id]
+        assert [one["run_id"] for one in shell("runs", "--workflow", place, "--json")] == [run_id]
+        assert shell("show", run_id, "--workflow", place, "--json")["run_id"] == run_id
+    assert "has no workflow 'price'; it has prices" in shell("captures", "cli_flows:price", exit_code=2)

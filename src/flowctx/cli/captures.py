@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from flowctx.cli.options import CommandError, json_option, name_of, partition_option, there_option
+from flowctx.cli.options import CommandError, json_option, name_of, own_name, partition_option, there_option
 from flowctx.cli.output import as_of, capture_data, clock_time, echo, print_json, print_table
 from flowctx.cli.run_names import partition_named
 from flowctx.core.durability.ledger import Ledger
@@ -13,7 +13,7 @@ from flowctx.core.printable import amount
 
 
 @click.command(short_help="List what each partition was captured by.")
-@click.argument("workflow", metavar="NAME")
+@click.argument("workflow", metavar="NAME", callback=own_name)
 @partition_option("Only captures of this partition.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", default=1000, show_default=True, help="How many.")
 @there_option
@@ -29,7 +29,7 @@ def captures(workflow: str, partition: PartitionKey | str | None, limit: int, le
     flowctx captures daily_prices --partition date=2012-10-26,symbol=IBM
     flowctx captures daily_prices --partition "2012-10-26|IBM"
 
-    The workflow is meant by its own name, such as flowctx runs shows.
+    The workflow is meant by its own name, such as flowctx runs shows, or by its place, as flows.py:prices.
     """  # noqa: D301 - \b is for click
     partition = partition_named(ledger, workflow, partition)
     found = ledger.captures(workflow=workflow, partition=partition, limit=limit + 1)

@@ -11,7 +11,7 @@ import click
 from flowctx.cli.blocks import Cell, Paragraph
 from flowctx.cli.completing import run_ids
 from flowctx.cli.continuing import how_to_continue
-from flowctx.cli.options import CommandError, json_option, name_of, partition_option, there_option
+from flowctx.cli.options import CommandError, json_option, name_of, own_name, partition_option, there_option
 from flowctx.cli.output import (
     as_of,
     clock_time,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="List runs of all engines, the latest first.")
-@click.option("--workflow", metavar="NAME", help="Only runs of this workflow.")
+@click.option("--workflow", metavar="NAME", callback=own_name, help="Only runs of this workflow.")
 @click.option("--batch", "batch_id", metavar="ID", help="Only runs of this batch.")
 @click.option("--status", type=click.Choice([str(status) for status in RunStatus]), help="Only runs that stand so.")
 @partition_option("Only runs of this partition.")
@@ -104,7 +104,9 @@ def _silence(run: RunRecord, now: datetime) -> str | None:
 
 @click.command(short_help="Show a run: steps, times, errors, context.")
 @click.argument("run_id", metavar="RUN", shell_complete=run_ids)
-@click.option("--workflow", metavar="NAME", help="Which workflow is meant, where one run id serves several.")
+@click.option(
+    "--workflow", metavar="NAME", callback=own_name, help="Which workflow is meant, where one run id serves several."
+)
 @partition_option("Which partition is meant, where one run id serves several.")
 @click.option("--traceback", "tracebacks", is_flag=True, help="Also print where failed steps failed.")
 @click.option(

@@ -20,6 +20,7 @@ from flowctx.core.errors import BatchError, CalendarError, ContextError, Flowctx
 from flowctx.core.masking import mask_text
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.import_path import import_workflow
 from flowctx.core.workflow.named_workflows import named_workflows
 from flowctx.core.workflow.parameters import Parameter, typed_value
 from flowctx.ledger import default_ledger_url, open_ledger
@@ -238,6 +239,12 @@ def _place(ctx: click.Context, param: click.Parameter, text: str) -> str:
             f"there is no module {text!r}, and no such name in [tool.flowctx] of pyproject.toml; it has {known}"
         )
     return str(named.get(text, text))
+
+
+def own_name(ctx: click.Context, param: click.Parameter, text: str | None) -> str | None:
+    """Return a workflow's own name, by which its runs go; also where it is typed as a place in the code."""
+    is_place = text is not None and (":" in text or text.endswith(".py"))
+    return import_workflow(str(text)).name if is_place and not ctx.resilient_parsing else text
 
 
 def _places(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> list[str]:
