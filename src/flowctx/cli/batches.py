@@ -8,8 +8,10 @@ from typing import Any
 import click
 
 from flowctx.backfill import Backfill, JointBackfill
+from flowctx.backfill.again import RunsAgain
 from flowctx.backfill.bulk import BulkLauncher
 from flowctx.backfill.call import bulk_launcher_on, launcher_on
+from flowctx.backfill.lacking import inputs_lacking
 from flowctx.backfill.local import Durability, LocalLauncher
 from flowctx.backfill.plan import Plan
 from flowctx.backfill.progress import LaunchProgress
@@ -158,7 +160,9 @@ def backfill(
         if launcher is not None:
             _check(launcher, plan)
         warn_of_superseded(ledger, plan.reconcile(**of_batch))
-        print_plan(plan.plan(**how), batch_id, as_json)
+        planned = plan.plan(**how)
+        again = RunsAgain(**{name: value for name, value in how.items() if name != "extend"})
+        print_plan(planned, batch_id, as_json, inputs_lacking(plan, again))
         return
     launch_on: Callable[..., Launcher | BulkLauncher] = bulk_launcher_on if bulk else launcher_on
     launcher = launcher or launch_on(engine, url, workers, ledger, durability, location)

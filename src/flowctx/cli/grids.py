@@ -11,6 +11,7 @@ from flowctx.core.batches.records import PartitionState
 
 if TYPE_CHECKING:
     from flowctx.backfill import Plan
+    from flowctx.backfill.lacking import Lacking
 
 #: More rows than this are taken together by month, and then by year; more columns are taken together.
 _MOST_ROWS, _MOST_COLUMNS = 36, 10
@@ -76,12 +77,14 @@ def _legend(seen: set[str]) -> Paragraph:
     )
 
 
-def print_plan(plan: Plan, batch_id: str, as_json: bool) -> None:
-    """Print how many partitions a batch has, how they stand, and how many would run."""
+def print_plan(plan: Plan, batch_id: str, as_json: bool, lacking: Lacking | None = None) -> None:
+    """Print how many partitions a batch has, how they stand, how many would run, and how many of those lack inputs."""
     states = {str(state): count for state, count in plan.states.items()}
     if as_json:
         first, last = (str(key) if key else None for key in (plan.first, plan.last))
         found = {"total": plan.total, "first": first, "last": last, "states": states, "would_run": plan.would_run}
+        if lacking is not None:
+            found |= {"lack_inputs": lacking.count, "first_lacks": lacking.first or None, "lacks_cut": lacking.cut}
         each = {name: {"total": one.total, "would_run": one.would_run} for name, one in plan.by_workflow.items()}
         print_json({**found, "workflows": each} if each else found)
         return
@@ -93,6 +96,7 @@ def print_plan(plan: Plan, batch_id: str, as_json: bool) -> None:
             "last": plan.last,
             **{state: f"{count:,}" for state, count in states.items()},
             "would run": f"{plan.would_run:,}",
+            **({"lack inputs": lacking.text} if lacking is not None and lacking.text else {}),
         }
     )
     if plan.by_workflow:

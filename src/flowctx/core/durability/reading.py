@@ -109,13 +109,8 @@ class StepInputs:
 
     def _keys(self, name: str, item: Input) -> Sequence[PartitionKey | None]:
         scheme, key = self.step.partitions, self.ctx.partition
-        keys, mapping = item.partitions(scheme, key), item.mapping(scheme)
-        if item.is_optional or mapping is None:
-            return keys
-        why = mapping.lacking(key)
-        if why is None and not keys and not item.back and item.is_single(scheme):
-            why = "its dates do not reach there"
-        if why is not None:
+        keys = item.partitions(scheme, key)
+        if (why := item.lacking(scheme, key)) is not None:
             raise InputMissing(
                 f"{self._label(name)}: workflow {item.workflow.name!r} has no partition for {key} ({why}); extend it, "
                 "or declare the input .optional()"

@@ -147,6 +147,16 @@ class Input:
         mapping = self.mapping(reader)
         return (None,) if mapping is None else mapping.keys(key)
 
+    def lacking(self, reader: PartitionScheme | None, key: PartitionKey | None) -> str | None:
+        """Return why the workflow that is read has no partition for a key of the reader, if it is to have one."""
+        mapping = self.mapping(reader)
+        if self.is_optional or mapping is None:
+            return None
+        why = mapping.lacking(key)
+        if why is None and not self.back and self.is_single(reader) and not mapping.keys(key):
+            return "its dates do not reach there"
+        return why
+
     def __repr__(self) -> str:
         shown = self.step if isinstance(self.step, str) else getattr(self.step, "__name__", repr(self.step))
         dates = f", the {self.back} dates before" if self.several else ", the date before" if self.back else ""
