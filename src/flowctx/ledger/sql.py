@@ -235,14 +235,16 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, OldNames):
 
         def work(at: Connection) -> None:
             now = self._database.now(at)
-            if run.is_part and status in (RunStatus.OK, RunStatus.SKIPPED) and run.capture is not None:
-                self._take_turns(at, run.capture.idempotency_key)
-                if status is RunStatus.SKIPPED:
-                    refuse_hole(self._capture_of(at, run.capture), run.key.digest)
-                self._claim(at, Claim.of(run, run.capture, timedelta(0)), now)
+            takes = run.capture if run.is_part and status in (RunStatus.OK, RunStatus.SKIPPED) else None
+            if takes is not None:
+                self._take_turns(at, takes.idempotency_key)  # before any row is locked
             ended, settling = end_values(run, status, error, now)
             if not execute(at, end_run(), ended).rowcount:
                 raise superseded(run.key)
+            if takes is not None:
+                if status is RunStatus.SKIPPED:
+                    refuse_hole(self._capture_of(at, takes), run.key.digest)
+                self._claim(at, Claim.of(run, takes, timedelta(0)), now)
             if settling is not None:
                 execute(at, settle_capture(), settling)
 

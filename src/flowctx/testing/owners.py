@@ -96,6 +96,17 @@ class OwnersContract:
             ledger.finish(run, RunStatus.FAILED)
         assert ledger.begin(first).continued_by is ledger.get_run("first").continued_by is None
 
+    @pytest.mark.parametrize("status", [RunStatus.OK, RunStatus.SKIPPED])
+    def test_a_part_that_was_taken_over_is_told_so(self, ledger: Ledger, status: RunStatus) -> None:
+        """Also where its capture is refused: to wait for that, or to end as partial, would be no remedy."""
+        part = ledger.begin(replace(a_run("part", batch_id="b1"), selected=("a",)))
+        ledger.begin(replace(a_run("part", batch_id="b1"), selected=("a",), attempt=2), resumes=part)
+        ledger.begin(a_run("whole", batch_id="b1"))
+        before = ledger.get_run("part"), ledger.captures()
+        with pytest.raises(Superseded):
+            ledger.finish(part, status)
+        assert (ledger.get_run("part"), ledger.captures()) == before
+
     def test_a_plan_holds_for_the_steps_that_it_has_seen(self, ledger: Ledger) -> None:
         """Who has planned without a step that was recorded meanwhile is told to plan again."""
         run = ledger.begin(a_run())
