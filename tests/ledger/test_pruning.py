@@ -90,6 +90,18 @@ def test_the_id_of_a_batch_that_was_pruned_is_taken(ledger: Ledger, clock: FakeC
     assert Backfill(other, None, "first", ledger=ledger).plan().would_run == 2
 
 
+def test_a_single_run_of_a_batch_that_was_pruned_is_not_what_is_current(ledger: Ledger, clock: FakeClock) -> None:
+    """It has the number of the version that was pruned; the id of a batch that never captured anything is free."""
+    for batch_id in ("first", "restated"):
+        make(ledger, clock, batch_id)
+    make(ledger, clock, "failed", "T2", fail=True)
+    assert prune(ledger, clock) == 2
+    make(ledger, clock, "first", price=9.0)
+    assert [output["nav"] for output in outputs(nav, "value", ledger=ledger).values()] == [1.0]
+    assert [output["nav"] for output in outputs(nav, "value", revision=1, ledger=ledger).values()] == [9.0]
+    assert Backfill(nav, None, "failed", ledger=ledger).plan().would_run == 2
+
+
 @pytest.mark.parametrize("restated", [False, True])
 def test_a_partition_that_failed_last_is_not_pruned_as_done(ledger: Ledger, clock: FakeClock, restated: bool) -> None:
     """It was complete, was made again in its batch and failed: it goes, as done, where another version is current."""

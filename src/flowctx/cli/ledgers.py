@@ -62,7 +62,8 @@ def prune(days: int, versions: int, grace_days: float, dry_run: bool, ledger: Le
     flowctx ledger prune --days 90 --dry-run
 
     A partition of a batch whose run is forgotten is pruned if it was captured or skipped, and is left alone; else it is
-    missing, and the batch runs it again. So it does if it has failed since, and no other version of it is current.
+    missing, and the batch runs it again. So it does if it has failed since, and no other version of it is current. The
+    id of a batch of which nothing is left is not for a new one, if anything of it was captured: take another.
     """  # noqa: D301 - \b is for click
     now = datetime.now(UTC)
     before, written = _before(now, days, "--days"), _before(now, grace_days, "--grace-days")
