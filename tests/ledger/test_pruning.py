@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import Connection
@@ -119,6 +122,23 @@ def test_a_partition_that_failed_last_is_not_pruned_as_done(ledger: Ledger, cloc
     assert found == {"ok": 1, "pruned" if restated else "failed": 1}
     gone = ledger.pruned_versions("nav", [nav.partition_key("T1")])
     assert [(one.revision, one.batch_id) for one in gone] == ([(1, "first")] if restated else [])
+
+
+def test_a_version_that_was_pruned_without_its_batch_has_it_when_it_is_pruned_again(
+    clock: FakeClock, tmp_path: Path
+) -> None:
+    """Earlier states of the code left it out of one that had failed since; what else was remembered stays."""
+    with closing(SqlLedger(f"sqlite:///{tmp_path}/ledger.db", clock=clock)) as ledger:
+        make(ledger, clock, "first")
+        make(ledger, clock, "restated")
+        assert prune(ledger, clock) == 1
+        with closing(sqlite3.connect(tmp_path / "ledger.db")) as database, database:
+            database.execute("UPDATE flowctx_pruned_capture SET batch_id = NULL")
+        [before] = ledger.pruned_versions("nav", [nav.partition_key("T1")])
+        run(nav, partition="T1", batch_id="first", run_id="again", ledger=ledger, clock=clock).raise_for_failure()
+        assert prune(ledger, clock) == 1
+        [after] = ledger.pruned_versions("nav", [nav.partition_key("T1")])
+        assert (before.batch_id, after) == (None, replace(before, batch_id="first"))
 
 
 @pytest.mark.parametrize("status", [RunStatus.PARTIAL, RunStatus.FAILED, RunStatus.RUNNING, RunStatus.OK])
