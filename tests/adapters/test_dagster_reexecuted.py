@@ -104,3 +104,16 @@ def test_a_part_that_was_executed_again_is_one(dagster: Dagster, ledger: Ledger,
         del dagster.runs[run_id]
     states = {run.run_id: run.state for run in DagsterLauncher(dagster.url).find(ledger.batches.get("b"), flow)}
     assert states["c"] is PartitionState.PARTIAL
+
+
+def test_steps_that_somebody_chose_of_a_retry_are_a_part(dagster: Dagster, ledger: Ledger) -> None:
+    """Dagster's UI hands on all tags of the retry but one, so that they say of its assets that nobody chose them."""
+    launch(dagster, ledger, "T1", 1)
+    whole = dagster.runs.pop("run-0")
+    handed_on = {"dagster/is_asset_resume_retry": "true", "dagster/is_resume_retry": "false"}
+    chosen = {**again("chosen", "b", "SUCCESS", 3, **handed_on), "stepKeysToExecute": ["load"]}
+    for run in (AUTO[0], again("b", "a", "FAILURE", 2, **handed_on), chosen):
+        tags = [{"key": key, "value": value} for key, value in run["tags"].items()]
+        dagster.runs[run["runId"]] = {**whole, **run, "tags": tags}
+    states = {run.run_id: run.state for run in DagsterLauncher(dagster.url).find(ledger.batches.get("b"), flow)}
+    assert states["chosen"] is PartitionState.PARTIAL

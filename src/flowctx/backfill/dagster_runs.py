@@ -76,7 +76,9 @@ def retried_by(run: Mapping[str, Any]) -> list[str]:
     After it comes the first run of all that go on with each other: what is in between may have been deleted.
     """
     tags = tags_of(run)
-    retries = any(tags.get(f"dagster/{kind}") == "true" for kind in ("is_resume_retry", "is_asset_resume_retry"))
+    retries = tags.get("dagster/is_resume_retry") == "true"
+    # Dagster's UI hands the second tag on to a run of which somebody has chosen the steps.
+    retries |= tags.get("dagster/is_asset_resume_retry") == "true" and not run["stepKeysToExecute"]
     ids = (run["parentRunId"], tags.get("dagster/root_run_id")) if retries else ()
     return [run_id for run_id in dict.fromkeys(ids) if run_id is not None and run_id != run["runId"]]
 
