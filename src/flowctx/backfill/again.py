@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.records import Job, PartitionRun, PartitionState, Standing
-from flowctx.core.data.encoding import digest
+from flowctx.core.data.encoding import digest, to_json
 from flowctx.core.durability.changes import changes_since
 from flowctx.core.durability.continuation import changed_params
 from flowctx.core.durability.ledger import Ledger
@@ -95,6 +95,18 @@ def compared(job: Job, found: RunRecord, workflow: Workflow, ledger: Ledger, aga
 
 def _has_changed(workflow: Workflow, run: RunRecord, records: Sequence[StepRecord]) -> bool:
     return any(changes_since(workflow, run, records)) or any(param_changes(workflow, run, records))
+
+
+def had_params(workflow: Workflow, given: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
+    """Return whether a run had these parameters, given what its engine says it was given, as JSON.
+
+    Example:
+        >>> flow = Workflow("nav", params={"limit": 1, "fund": "GROWTH"})
+        >>> had_params(flow, {"limit": 2}, {"limit": 2, "fund": "GROWTH"}), had_params(flow, {"limit": 2}, {"limit": 1})
+        (True, False)
+    """
+    had: dict[str, Any] = {**to_json(workflow.params), **given}
+    return all(had.get(name) == value for name, value in to_json(params).items())
 
 
 def needs_another_run(job: Job, before: PartitionRun) -> bool:

@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from typing import Any, Final
 from urllib.parse import quote
 
+from flowctx.backfill.again import had_params
 from flowctx.backfill.airflow_api import AirflowApi
 from flowctx.backfill.airflow_tasks import (
     Task,
@@ -135,8 +136,7 @@ class AirflowDag:
 
     def has_params(self, run: Mapping[str, Any], job: Job) -> bool:
         """Return whether a run, as Airflow tells of it, has the parameters of a job."""
-        params: dict[str, Any] = to_json(self.workflow.params) | (run["conf"] or {})
-        return all(params.get(name) == value for name, value in to_json(job.params).items())
+        return had_params(self.workflow, run["conf"] or {}, job.params)
 
     def _clear(self, run_id: str, tasks: Collection[str]) -> bool:
         """Clear tasks of a run and what follows them, to run with the latest code; returns whether it is there."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from flowctx.backfill.again import had_params
 from flowctx.core.batches.records import Job
 from flowctx.core.data.encoding import to_json
 from flowctx.core.workflow.definition import Workflow
@@ -25,5 +26,4 @@ def has_params(config: Mapping[str, Any], workflow: Workflow, params: Mapping[st
         (True, False)
     """
     resource = (config.get("resources") or {}).get(f"{workflow.name}_params") or {}
-    found: dict[str, Any] = to_json(workflow.params) | (resource.get("config") or {})
-    return all(found.get(name) == value for name, value in to_json(params).items())
+    return had_params(workflow, resource.get("config") or {}, params)
