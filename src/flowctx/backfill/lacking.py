@@ -92,8 +92,9 @@ class _Look:
     def look_at(self, page: Sequence[Job | PartitionRun]) -> None:
         """Look at some of it, in order."""
         jobs: list[tuple[Workflow, PartitionKey | None, list[_Read]]] = []
+        first = next(iter(self._plans))  # what is of the only workflow need not name it
         for item in page:
-            plan = self._plans.get(item.workflow) or next(iter(self._plans.values()))
+            plan = self._plans[item.workflow or first]
             if isinstance(item, Job):
                 jobs.append((plan.workflow, item.key, list(_reads(plan.workflow, item.key))))
             elif not item.state.done:
@@ -148,8 +149,8 @@ def _reads(workflow: Workflow, key: PartitionKey | None) -> Iterator[_Read]:
     scheme = workflow.partitions
     for item in _needed(workflow):
         try:
-            why = item.lacking(scheme, key)
             keys = item.partitions(scheme, key)
+            why = item.lacking(scheme, key, keys)
         except CalendarError as exc:
             yield f"cannot be read for: {exc}"
             continue

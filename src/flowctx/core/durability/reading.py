@@ -110,7 +110,7 @@ class StepInputs:
     def _keys(self, name: str, item: Input) -> Sequence[PartitionKey | None]:
         scheme, key = self.step.partitions, self.ctx.partition
         keys = item.partitions(scheme, key)
-        if (why := item.lacking(scheme, key)) is not None:
+        if (why := item.lacking(scheme, key, keys)) is not None:
             raise InputMissing(
                 f"{self._label(name)}: workflow {item.workflow.name!r} has no partition for {key} ({why}); extend it, "
                 "or declare the input .optional()"

@@ -147,13 +147,21 @@ class Input:
         mapping = self.mapping(reader)
         return (None,) if mapping is None else mapping.keys(key)
 
-    def lacking(self, reader: PartitionScheme | None, key: PartitionKey | None) -> str | None:
-        """Return why the workflow that is read has no partition for a key of the reader, if it is to have one."""
+    def lacking(
+        self, reader: PartitionScheme | None, key: PartitionKey | None, keys: Sequence[PartitionKey | None]
+    ) -> str | None:
+        """Return why the workflow that is read has no partition for a key of the reader, if it is to have one.
+
+        Args:
+            reader: The partitions of the reader.
+            key: One of them.
+            keys: What :meth:`partitions` returns for it.
+        """
         mapping = self.mapping(reader)
         if self.is_optional or mapping is None:
             return None
         why = mapping.lacking(key)
-        if why is None and not self.back and self.is_single(reader) and not mapping.keys(key):
+        if why is None and not self.back and self.is_single(reader) and not keys:
             return "its dates do not reach there"
         return why
 
