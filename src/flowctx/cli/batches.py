@@ -144,8 +144,14 @@ def backfill(
             _prepare(launcher, workflows, batch_id)
     plan: Backfill | JointBackfill
     made = {} if several else _function(params_from) if params_from else read_params(workflow, params)
-    of_batch = {"extend": extend, "accept_changes": accept_changes}
-    typed = TypedBatch(batch_id=batch_id, selection=selection, until=until, ledger=ledger, **of_batch)
+    typed = TypedBatch(
+        batch_id=batch_id,
+        selection=selection,
+        until=until,
+        extend=extend,
+        accept_changes=accept_changes,
+        ledger=ledger,
+    )
     if several:
         plan = joint_plan_of(targets, typed, params, hanging=downstream)
     elif stale:
@@ -159,7 +165,7 @@ def backfill(
     if dry_run:
         if launcher is not None:
             _check(launcher, plan)
-        warn_of_superseded(ledger, plan.reconcile(**of_batch))
+        warn_of_superseded(ledger, plan.reconcile(**typed.how))
         planned = plan.plan(**how)
         again = RunsAgain(**{name: value for name, value in how.items() if name != "extend"})
         print_plan(planned, batch_id, as_json, inputs_lacking(plan, again))

@@ -241,10 +241,16 @@ def _place(ctx: click.Context, param: click.Parameter, text: str) -> str:
     return str(named.get(text, text))
 
 
+def is_place(text: str) -> bool:
+    """Return whether a text says where a workflow is, and is no name."""
+    return ":" in text or text.endswith(".py")
+
+
 def own_name(ctx: click.Context, param: click.Parameter, text: str | None) -> str | None:
     """Return a workflow's own name, by which its runs go; also where it is typed as a place in the code."""
-    is_place = text is not None and (":" in text or text.endswith(".py"))
-    return import_workflow(str(text)).name if is_place and not ctx.resilient_parsing else text
+    if text is None or ctx.resilient_parsing or not is_place(text):
+        return text
+    return import_workflow(text).name
 
 
 def _places(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> list[str]:

@@ -11,7 +11,15 @@ import click
 
 from flowctx import versions
 from flowctx.cli.completing import batch_ids
-from flowctx.cli.options import CommandError, complete_name, json_option, partition_option, read_columns, there_option
+from flowctx.cli.options import (
+    CommandError,
+    complete_name,
+    is_place,
+    json_option,
+    partition_option,
+    read_columns,
+    there_option,
+)
 from flowctx.cli.output import (
     echo,
     print_json_list,
@@ -52,7 +60,7 @@ def workflow_of(target: str, ledger: Ledger) -> Workflow:
     Raises:
         CommandError: Nobody knows the name.
     """
-    if ":" in target or target.endswith(".py"):
+    if is_place(target):
         return import_workflow(target)
     named = named_workflows()
     if target in named:
