@@ -44,6 +44,15 @@ def test_a_failure_of_before_the_new_parameters_is_no_run_of_them(dagster: Dagst
     assert [run.get("parentRunId") for run in dagster.runs.values()] == [None, None, None, "run-1"]
 
 
+def put(dagster: Dagster, ledger: Ledger, runs: list[dict[str, Any]]) -> None:
+    """Let Dagster have runs in place of the one that a launch began."""
+    launch(dagster, ledger, "T1", 1)
+    launched = dagster.runs.pop("run-0")
+    for run in runs:
+        tags = [{"key": key, "value": value} for key, value in run["tags"].items()]
+        dagster.runs[run["runId"]] = {**launched, **run, "tags": tags}
+
+
 def again(run_id: str, parent: str, status: str, ended: float, **tags: str) -> dict[str, Any]:
     """Return a run that goes on with another one from its failure."""
     of_batch = {
@@ -81,12 +90,7 @@ def test_of_runs_that_go_on_with_each_other_the_last_counts(
     dagster: Dagster, ledger: Ledger, runs: list[dict[str, Any]], counts: str
 ) -> None:
     """Whichever of them was deleted, and also if somebody executed an older one again; what is done stays done."""
-    launch(dagster, ledger, "T1", 1)
-    whole = dagster.runs.pop("run-0")
-    for run in runs:
-        tags = [{"key": key, "value": value} for key, value in run["tags"].items()]
-        updated = {"startTime": run["endTime"], "updateTime": run["endTime"]}
-        dagster.runs[run["runId"]] = {**whole, **run, **updated, "tags": tags}
+    put(dagster, ledger, [{**run, "startTime": run["endTime"], "updateTime": run["endTime"]} for run in runs])
     found = list(DagsterLauncher(dagster.url).find(ledger.batches.get("b"), flow))
     assert winning_outcome(found).run_id == counts
 
@@ -94,12 +98,9 @@ def test_of_runs_that_go_on_with_each_other_the_last_counts(
 @pytest.mark.parametrize("deleted", [(), ("b",)])
 def test_a_part_that_was_executed_again_is_one(dagster: Dagster, ledger: Ledger, deleted: tuple[str, ...]) -> None:
     """Somebody chose the steps of the first run; a retry of a retry of it has no more, also if that was deleted."""
-    launch(dagster, ledger, "T1", 1)
-    whole = dagster.runs.pop("run-0")
     first = again("a", "", "FAILURE", 1, **{"dagster/auto_retry_run_id": "b", "dagster/is_resume_retry": "false"})
-    for run in (first, AUTO[1], again("c", "b", "SUCCESS", 3, **{"dagster/root_run_id": "a"})):
-        tags = [{"key": key, "value": value} for key, value in run["tags"].items()]
-        dagster.runs[run["runId"]] = {**whole, **run, "stepKeysToExecute": ["load"], "tags": tags}
+    runs = (first, AUTO[1], again("c", "b", "SUCCESS", 3, **{"dagster/root_run_id": "a"}))
+    put(dagster, ledger, [{**run, "stepKeysToExecute": ["load"]} for run in runs])
     for run_id in deleted:
         del dagster.runs[run_id]
     states = {run.run_id: run.state for run in DagsterLauncher(dagster.url).find(ledger.batches.get("b"), flow)}
@@ -108,12 +109,8 @@ def test_a_part_that_was_executed_again_is_one(dagster: Dagster, ledger: Ledger,
 
 def test_steps_that_somebody_chose_of_a_retry_are_a_part(dagster: Dagster, ledger: Ledger) -> None:
     """Dagster's UI hands on all tags of the retry but one, so that they say of its assets that nobody chose them."""
-    launch(dagster, ledger, "T1", 1)
-    whole = dagster.runs.pop("run-0")
     handed_on = {"dagster/is_asset_resume_retry": "true", "dagster/is_resume_retry": "false"}
     chosen = {**again("chosen", "b", "SUCCESS", 3, **handed_on), "stepKeysToExecute": ["load"]}
-    for run in (AUTO[0], again("b", "a", "FAILURE", 2, **handed_on), chosen):
-        tags = [{"key": key, "value": value} for key, value in run["tags"].items()]
-        dagster.runs[run["runId"]] = {**whole, **run, "tags": tags}
+    put(dagster, ledger, [AUTO[0], again("b", "a", "FAILURE", 2, **handed_on), chosen])
     states = {run.run_id: run.state for run in DagsterLauncher(dagster.url).find(ledger.batches.get("b"), flow)}
     assert states["chosen"] is PartitionState.PARTIAL

@@ -108,9 +108,9 @@ def test_the_dry_run_says_how_many_lack_inputs(url: str) -> None:
         return CliRunner().invoke(cli, [*fill, *args], env={"FLOWCTX_LEDGER_URL": url}).stdout
 
     assert "lack inputs  3: date=2013-01-02 needs date=2013-01-02|fund=A and 1 more of nav" in shell()
-    told = json.loads(shell("--json"))
-    assert (told["would_run"], told["lack_inputs"]) == (3, 3)
-    assert told["first_lacks"].startswith("date=2013-01-02 needs")
+    planned = json.loads(shell("--json"))
+    assert (planned["would_run"], planned["lack_inputs"]) == (3, 3)
+    assert planned["first_lacks"].startswith("date=2013-01-02 needs")
 
 
 def test_as_many_fail_as_lack_inputs(ledger: Ledger) -> None:

@@ -149,9 +149,9 @@ def test_what_differs_is_shown_and_ends_with_1(funds):
     assert shown.splitlines()[0] == "fund_nav: batch b1 and batch b2: 1 changed"
     assert "date=2026-01-05|fund=B  value  nav   changed  1.0  5.0  +4" in shown
     assert "batch b1 and batch b2" in (funds.folder / "diff.html").read_text()
-    told = funds(*both, "--json", exit_code=1)
-    assert (told["equal"], told["counts"]) == (False, {"changed": 1, "removed": 1})
-    assert told["steps"][0]["changes"] == [{"path": "nav", "kind": "changed", "old": 1.0, "new": 5.0, "delta": 4.0}]
+    found = funds(*both, "--json", exit_code=1)
+    assert (found["equal"], found["counts"]) == (False, {"changed": 1, "removed": 1})
+    assert found["steps"][0]["changes"] == [{"path": "nav", "kind": "changed", "old": 1.0, "new": 5.0, "delta": 4.0}]
     assert funds("diff", "fund_nav", "--revision", "1", "--with", "1").splitlines() == [
         "fund_nav: revision 1 and revision 1: 2 equal"
     ]
@@ -166,8 +166,8 @@ def test_of_what_both_have_a_pruned_one_is_said_to_be_gone(funds):
     shown = funds(*one, "--common")
     assert shown.splitlines()[0] == "fund_nav: batch b1 and current: 1 equal, 1 gone"
     assert "capture 2026-01-05|B|b1 (revision 1, of 20" in shown
-    told = funds(*one, "--common", "--json")
-    assert (told["equal"], told["counts"], len(told["steps"])) == (True, {"gone": 1, "equal": 1}, 1)
+    found = funds(*one, "--common", "--json")
+    assert (found["equal"], found["counts"], len(found["steps"])) == (True, {"gone": 1, "equal": 1}, 1)
     assert "was pruned" in funds(*one, exit_code=2)
     assert "was pruned" in funds(*one, "--with", "b2", "--common", exit_code=2)
 

@@ -102,8 +102,8 @@ def test_a_run_that_goes_on_elsewhere_is_left_alone(flow, ledger):
 def test_a_run_whose_steps_ended_well_has_ended_so_although_its_engine_failed(ledger, selected, how, status):
     """What failed is another op: none of its own steps is undone, and where all were skipped there is nothing."""
     run = ledger.begin(replace(a_run("e1", batch_id="b"), selected=selected))
-    said = {"status": StepStatus(how)}
-    ledger.record(run, [a_step(name, **said, error=f"{name} is {how}") for name in selected or run.steps])
+    steps = selected or run.steps
+    ledger.record(run, [a_step(name, status=StepStatus(how), error=f"{name} is {how}") for name in steps])
     assert end_run(ledger, ledger.get_run("e1"), RunStatus.FAILED, "another op", lambda run: {}) is status
     is_hole = status is RunStatus.SKIPPED
     assert ledger.get_run("e1").error == ("a is skipped" if is_hole else None)
@@ -117,8 +117,8 @@ def test_a_run_whose_steps_ended_well_has_ended_so_although_its_engine_failed(le
 )
 def test_a_run_that_its_engine_ends_says_why_as_one_that_ends_itself(ledger, undone, how, status, words):
     """That its optional step failed first is not why it was skipped, and is said of one that is ok."""
-    run, said = ledger.begin(a_run("e1")), {"a": "tolerated", "b": how, "c": how}
-    ledger.record(run, [a_step(name, status=StepStatus(s), error=f"{name} is {s}") for name, s in said.items()])
+    run, statuses = ledger.begin(a_run("e1")), {"a": "tolerated", "b": how, "c": how}
+    ledger.record(run, [a_step(name, status=StepStatus(s), error=f"{name} is {s}") for name, s in statuses.items()])
     assert end_run(ledger, ledger.get_run("e1"), RunStatus.OK, None, lambda run: undone) is status
     assert ledger.get_run("e1").error == words
 

@@ -248,11 +248,11 @@ def test_what_an_older_version_has_told_knows_no_names_of_inputs(ledger):
     days, month = of_desks("A", "B")
     capture(days, ledger, "date=2026-01-30|2026-01-31")
     run(month, partition="2026-01-31", ledger=ledger).raise_for_failure()
-    told = Readiness.of(of_desks("A")[1]).to_dict()
-    assert [one.occasion for one in Readiness.from_dict(told).ready(ledger, JANUARY["now"], SINCE, restated=True)]
-    for need in told["needs"]:
+    payload = Readiness.of(of_desks("A")[1]).to_dict()
+    assert [one.occasion for one in Readiness.from_dict(payload).ready(ledger, JANUARY["now"], SINCE, restated=True)]
+    for need in payload["needs"]:
         del need["reader"], need["name"]
-    assert not list(Readiness.from_dict(told).ready(ledger, JANUARY["now"], SINCE, restated=True))
+    assert not list(Readiness.from_dict(payload).ready(ledger, JANUARY["now"], SINCE, restated=True))
 
 
 def test_what_was_read_as_of_a_time_is_no_restatement(ledger):
