@@ -114,7 +114,7 @@ def refuse_changes(
 
 
 def _what(workflow: Workflow, run: RunRecord, texts: Iterable[str]) -> str:
-    listed = "".join(f"\n  - {text}" for text in texts)
+    listed = "".join(f"\n  - {text};" for text in texts)  # it may be shown in one line
     return f"workflow {workflow.name!r} has changed since run {run.run_id} ran:{listed}"
 
 
