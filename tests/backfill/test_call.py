@@ -42,11 +42,13 @@ def test_a_batch_goes_on_up_to_its_last_date_alone(url: str) -> None:
 )
 def test_a_batch_that_nobody_planned_does_not_go_on(url: str, how: dict[str, Any]) -> None:
     """A slip in its id, or a batch of single runs, does not run all partitions."""
-    with pytest.raises(BatchError, match=f"has no batch 'slip', so leave out {next(iter(how))}= to begin one of all"):
+    with pytest.raises(BatchError, match=f"has no batch 'slip'; leave out {next(iter(how))}= to begin one of all"):
         flowctx.backfill(flow, batch_id="slip", ledger=url, **how)
     flowctx.run(flow, partition="date=2012-01-03|tier=T2", batch_id="hand", ledger=url)
     with pytest.raises(BatchError, match="nobody has selected its partitions"):
         flowctx.backfill(flow, batch_id="hand", ledger=url, **how)
+    with pytest.raises(BatchError, match="has no batch 'hnd'; did you mean 'hand'[?] leave out"):
+        flowctx.backfill(flow, batch_id="hnd", ledger=url, **how)
 
 
 def test_what_goes_on_with_a_batch_needs_a_ledger(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,11 +29,12 @@ def test_the_ledger_that_was_typed_is_said_with_commands(shell, elsewhere):
 def test_a_batch_that_is_not_there_does_not_go_on(shell, option):
     """A slip in the name, or another ledger, does not begin a batch of all partitions."""
     command = ("backfill", "cli_flows:prices", "--batch", "slip", option)
-    assert f"no batch 'slip', so leave out {option.partition('=')[0]}" in shell(*command, exit_code=2)
+    assert f"no batch 'slip'; leave out {option.partition('=')[0]}" in shell(*command, exit_code=2)
     assert shell("batches", "--json") == []
     assert "has no batch 'slip'" in shell(*command, "--until", "2026-01-09", exit_code=2)
     assert "would run   1" in shell(*command, "--select", "symbol=IBM", "--dry-run")
     shell("run", "cli_flows:prices", "--partition", "symbol=IBM", "--batch", "slip", "--run-id", "by-hand", exit_code=1)
+    assert "no batch 'slop'; did you mean 'slip'? leave" in shell(*command[:3], "slop", option, exit_code=2)
     refused = shell(*command, exit_code=2)
     assert f"nobody has selected its partitions, so leave out {option.partition('=')[0]} to run all" in refused
     assert "would run" in shell(*command[:-1], "--dry-run")

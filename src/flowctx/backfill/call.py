@@ -97,7 +97,7 @@ def backfill(
     again: dict[str, Any] = {"retry_failed": retry_failed, "retry_skipped": retry_skipped, "from_step": from_step}
     options = [f"{name}=" for name, asked in {**again, **of_batch}.items() if asked and selection is None]
     if found is not None:
-        refuse_without_selection(known, batch_id, options)
+        refuse_without_selection(known, batch_id, options, found.batches)
     plan = backfill_again(workflow, selection, batch_id, params=params, until=until, ledger=found, **of_batch)
     made: Callable[..., Launcher | BulkLauncher] = bulk_launcher_on if bulk else launcher_on
     launcher = made(on, url, workers, plan.ledger, durability, location)

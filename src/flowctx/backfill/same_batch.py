@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from flowctx.backfill.belonging import outcomes_of
-from flowctx.core.batches.ledger import BatchStore
+from flowctx.core.batches.ledger import BatchStore, meant_batch
 from flowctx.core.batches.partition_params import PartitionParams, has_params_again, params_option
 from flowctx.core.batches.records import BatchRecord, PartitionState, Standing
 from flowctx.core.data.plain import FrozenDict
@@ -45,7 +45,7 @@ def known_batch(ledger: Ledger, batch_id: str, workflows: Iterable[str]) -> Batc
 
 
 def refuse_without_selection(
-    known: BatchRecord | None, batch_id: str, options: Sequence[str], *, ledger: str = "the ledger"
+    known: BatchRecord | None, batch_id: str, options: Sequence[str], batches: BatchStore, *, ledger: str = "the ledger"
 ) -> None:
     """Refuse to go on with what has no selection of its own, where nothing is selected: all partitions would run.
 
@@ -53,6 +53,7 @@ def refuse_without_selection(
         known: The batch, if it is there.
         batch_id: Its id.
         options: What was asked for that goes on with a batch, such as ``--retry-failed``; of nothing, all is fine.
+        batches: Where batches are remembered.
         ledger: What the ledger is called.
 
     Raises:
@@ -63,8 +64,8 @@ def refuse_without_selection(
     without = f"leave out {' and '.join(options)}"
     if known is None:
         raise BatchError(
-            f"{ledger} has no batch {batch_id!r}, so {without} to begin one of all partitions, or add selection= "
-            "(--select); see the batches that there are: flowctx batches"
+            f"{ledger} has no batch {batch_id!r}; {meant_batch(batch_id, batches)}{without} to begin one of all "
+            "partitions, or add selection= (--select); see the batches that there are: flowctx batches"
         )
     raise BatchError(
         f"batch {batch_id!r} has runs, and nobody has selected its partitions, so {without} to run all that there are, "

@@ -184,7 +184,8 @@ def _check_known(ledger: Ledger, batch_id: str, selection: str | None, options: 
     if selection is not None:
         return
     with batches_as_typed():
-        refuse_without_selection(ledger.find_batch(batch_id), batch_id, options, ledger=name_of(ledger))
+        known = ledger.find_batch(batch_id)
+        refuse_without_selection(known, batch_id, options, ledger.batches, ledger=name_of(ledger))
 
 
 def _say_none_is_stale(workflow: Workflow, batch_id: str, *, dry_run: bool, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from sqlalchemy import and_, exists, func, or_, select, update
 from sqlalchemy.engine import Connection
 
-from flowctx.core.batches.ledger import DecideBatch, LaunchLease, ParamsOfRuns
+from flowctx.core.batches.ledger import DecideBatch, LaunchLease, ParamsOfRuns, meant_batch
 from flowctx.core.batches.outcomes import winning_outcome
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, Standing
 from flowctx.core.durability.records import RunStatus
@@ -31,7 +31,7 @@ from flowctx.ledger.batch_rows import (
 )
 from flowctx.ledger.database import Database
 from flowctx.ledger.outcome_counts import OutcomeCounts, accounts, told_by_run
-from flowctx.ledger.refusals import NEAR_BATCHES, no_batch
+from flowctx.ledger.refusals import no_batch
 from flowctx.ledger.rows import Row, optional_stamp, stamp
 from flowctx.ledger.statements import add, of_all_times, put
 from flowctx.ledger.tables import attempts, batches, launches, pruned_captures, runs, steps
@@ -65,7 +65,7 @@ class SqlBatches:
         """Return a batch, also one of which only runs are known."""
         found = self.find(batch_id)
         if found is None:
-            raise no_batch(batch_id, self.all(NEAR_BATCHES))
+            raise no_batch(batch_id, meant_batch(batch_id, self))
         return found
 
     def find(self, batch_id: str) -> BatchRecord | None:

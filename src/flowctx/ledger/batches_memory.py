@@ -10,13 +10,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from flowctx.core.batches.ledger import DecideBatch, LaunchLease, ParamsOfRuns
+from flowctx.core.batches.ledger import DecideBatch, LaunchLease, ParamsOfRuns, meant_batch
 from flowctx.core.batches.outcomes import occasion_text, pruned_outcome, winning_outcome
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState, Standing
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.durability.versions import PrunedVersion
 from flowctx.core.workflow.result import StepStatus
-from flowctx.ledger.refusals import NEAR_BATCHES, no_batch
+from flowctx.ledger.refusals import no_batch
 
 Runs = Iterable[tuple[RunRecord, datetime, list[StepRecord]]]
 
@@ -52,7 +52,7 @@ class MemoryBatches:
         """Return a batch, also one of which only runs are known."""
         found = self.find(batch_id)
         if found is None:
-            raise no_batch(batch_id, self.all(NEAR_BATCHES))
+            raise no_batch(batch_id, meant_batch(batch_id, self))
         return found
 
     def find(self, batch_id: str) -> BatchRecord | None:

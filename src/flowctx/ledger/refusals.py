@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
 
-from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.records import Capture, RunKey, RunRecord
 from flowctx.core.errors import NoLedger, Superseded, UnknownBatch, UnknownRun
-from flowctx.core.suggestions import nearest
-
-#: So many of the latest batches are looked through for one that may be meant.
-NEAR_BATCHES: Final = 200
 
 
 def superseded(key: RunKey) -> Superseded:
@@ -40,15 +34,13 @@ def no_attempt(key: RunKey, attempt: int) -> UnknownRun:
     return UnknownRun(f"run {key.text} had no attempt {attempt}; see: flowctx show {key.run_id}")
 
 
-def no_batch(batch_id: str, known: Iterable[BatchRecord] = ()) -> UnknownBatch:
+def no_batch(batch_id: str, meant: str = "") -> UnknownBatch:
     """Return the answer to a look for a batch that nobody remembers.
 
     Args:
         batch_id: Its id.
-        known: Batches of which one may be meant.
+        meant: The question whether another one was meant.
     """
-    near = nearest(str(batch_id), (batch.batch_id for batch in known))
-    meant = f"did you mean {near[0]!r}? " if near else ""
     return UnknownBatch(f"the ledger remembers no batch {batch_id!r}; {meant}see: flowctx batches")
 
 

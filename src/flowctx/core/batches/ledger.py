@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from flowctx.core.batches.records import BatchRecord, PartitionRun, Standing
+from flowctx.core.suggestions import nearest
+
+#: So many of the latest batches are looked through for one that may be meant.
+_NEAR_BATCHES: Final = 200
 
 #: Returns what a batch is to ask for, given what is known of it.
 DecideBatch: TypeAlias = Callable[[BatchRecord | None], BatchRecord]
@@ -171,3 +175,14 @@ class BatchStore(Protocol):
     def runs_by_workflow(self, batch_id: str) -> dict[str, dict[str, int]]:
         """Return how many recorded runs of each workflow carry a batch's id, by how they stand."""
         ...
+
+
+def meant_batch(batch_id: str, batches: BatchStore) -> str:
+    """Return the question whether another batch was meant by an id that none has; empty if no other is nearly so.
+
+    Args:
+        batch_id: The id.
+        batches: Where they are remembered.
+    """
+    near = nearest(str(batch_id), (batch.batch_id for batch in batches.all(_NEAR_BATCHES)))
+    return f"did you mean {near[0]!r}? " if near else ""
