@@ -95,6 +95,17 @@ def test_a_step_that_is_not_deterministic_is_told_apart():
     assert verify(planted("clock"), on=["dagster"], ignore=["odd.at", "after"]).equal
 
 
+def test_a_selection_without_an_end_has_a_last_date():
+    """It is advised where dates go on for ever, and taken; a workflow without partitions has none."""
+    flow = Workflow("endless", partitions=PartitionScheme(date=Daily(start="2026-01-05"), fund=["A", "B"]))
+    flow.step("only")(lambda ctx: {})
+    with pytest.raises(PartitionError, match=r"pass until= \(--until DATE\)"):
+        verify(flow, "fund=A", on=["dagster"])
+    assert verify(flow, "fund=A", until="2026-01-06", on=["dagster"]).statuses == {"ok": 2}
+    with pytest.raises(PartitionError, match=r"has no partitions; leave out until= \(--until\)"):
+        verify(planted("clock"), until="2026-01-06", on=["dagster"])
+
+
 @pytest.mark.parametrize("name", ["nosuch", "nosuch.at", "od.at"])
 def test_a_step_that_may_differ_and_is_none_is_refused(name):
     """Before anything runs: it would pass without a word."""

@@ -31,6 +31,7 @@ from flowctx.parity.verifying import with_dates
 @click.command(short_help="Run partitions here and on engines, and compare.")
 @target_argument
 @click.option("--select", metavar="TEXT", help="Which partitions, such as date=last:5.")
+@click.option("--until", metavar="DATE", help="The last as-of date; what is selected after it is left out.")
 @click.option("--on", "engines", default=",".join(ENGINES), show_default=True, help="The engines.")
 @params_option
 @click.option(
@@ -73,7 +74,8 @@ def verify(
     """  # noqa: D301 - \b is for click
     workflow = import_workflow(target)
     on = [name.strip() for name in engines.split(",") if name.strip()]
-    how["select"] = selection_typed(workflow, with_dates(workflow, how["select"]) if how["select"] else None)
+    typed = with_dates(workflow, how["select"]) if how["select"] else None
+    how["select"] = selection_typed(workflow, typed, how["until"])
     with batches_as_typed():  # a server may be none for tests
         found = compare(
             workflow,

@@ -37,7 +37,7 @@ from flowctx.parity.scratch import copy_inputs
 from flowctx.parity.servers import check_servers, launch
 from flowctx.parity.shown import report
 from flowctx.versions.changes import Tolerance
-from flowctx.versions.choosing import required_ledger
+from flowctx.versions.choosing import refuse_selection, required_ledger
 
 #: Where no more bytes are free, what failed lacked room: a ledger alone takes as much.
 _LITTLE_ROOM: Final = 1 << 20
@@ -49,6 +49,7 @@ def verify(
     workflow: Workflow,
     select: Selection | str | None = None,
     *,
+    until: date | str | None = None,
     on: Sequence[str] = ENGINES,
     params: Mapping[str, Any] | None = None,
     ignore: Collection[str] = (),
@@ -69,6 +70,7 @@ def verify(
         workflow: The workflow.
         select: Which partitions, such as ``"date=last:5"``, the latest that are due; a workflow without partitions
             needs none.
+        until: The last as-of date: what is selected after it is left out.
         on: The engine, or engines: ``airflow``, ``dagster``.
         params: Parameters on top of the workflow's own.
         ignore: Steps, or values such as ``fetch.loaded_at``, that may differ.
@@ -96,14 +98,13 @@ def verify(
     """
     check_engines(on := listed(on), servers)
     workflow.params_with(params)
-    work = Work(workflow=check_workflow(workflow), keys=_keys(workflow, select), params=params or {})
+    work = Work(workflow=check_workflow(workflow), keys=_keys(workflow, select, until), params=params or {})
     how = Tolerance(atol=atol, rtol=rtol, key=tuple(listed(key)))
     comparer = Comparer(workflow=workflow, how=how, ignore=listed(ignore))
     if servers:
         check_servers(work, required_ledger(ledger))
     with _temporary_folder() as root:
-        inputs = Path(root, "inputs")
-        inputs.mkdir()
+        (inputs := Path(root, "inputs")).mkdir()
         prepare_ledger(inputs)  # once: a new database for each side takes longer than to copy one
         copy_inputs(work, ledger, inputs)
         sides = {name: (name, Path(root, name)) for name in dict.fromkeys(on) if name not in servers}
@@ -156,17 +157,18 @@ def with_dates(workflow: Workflow, text: str) -> str:
     return f"{dated}={text}" if dated is not None and text.startswith("last:") else text
 
 
-def _keys(workflow: Workflow, select: Selection | str | None) -> Sequence[PartitionKey | None]:
+def _keys(
+    workflow: Workflow, select: Selection | str | None, until: date | str | None
+) -> Sequence[PartitionKey | None]:
     """Return the partitions that are meant, earlier dates first: later ones may read them."""
     scheme = workflow.partitions
     if scheme is None:
-        if select is not None:
-            raise PartitionError(f"workflow {workflow.name!r} has no partitions; leave out select= (--select)")
+        refuse_selection(workflow, select, until)
         return [None]
     if select is None:
         example = f"{scheme.cadence_dimension}=last:5" if scheme.cadence_dimension else f"{scheme.dimensions[0]}=…"
         raise PartitionError(f"say which partitions of {workflow.name!r} are compared: select={example!r} (--select)")
-    found = selected(scheme, with_dates(workflow, select) if isinstance(select, str) else select, None)
+    found = selected(scheme, with_dates(workflow, select) if isinstance(select, str) else select, until)
     for key in found:
         scheme.check_due(key, datetime.now(UTC))
     return sorted(found, key=lambda key: (scheme.as_of_date(key) or date.min, scheme.path_of(key)))

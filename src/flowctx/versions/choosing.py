@@ -41,6 +41,17 @@ def required_ledger(ledger: Ledger | str | None) -> Ledger:
     return found
 
 
+def refuse_selection(workflow: Workflow, select: Selection | str | None, until: date | str | None) -> None:
+    """Refuse to select from a workflow without partitions.
+
+    Raises:
+        PartitionError: Something is selected, or left out.
+    """
+    asked = {"select= (--select)": select, "until= (--until)": until}
+    if given := [name for name, value in asked.items() if value is not None]:
+        raise PartitionError(f"workflow {workflow.name!r} has no partitions; leave out {' and '.join(given)}")
+
+
 class KeysInOrder(Sequence[PartitionKey]):
     """Partition keys in the order of their scheme; of each, only its place there is in memory.
 
@@ -95,8 +106,7 @@ class StepVersions:
         """
         scheme = self.workflow.partitions
         if scheme is None:
-            if select is not None or until is not None:
-                raise PartitionError(f"workflow {self.workflow.name!r} has no partitions; leave out select= (--select)")
+            refuse_selection(self.workflow, select, until)
             return [None]
         if select is not None or until is not None:
             return selected(scheme, select, until, lambda: self._last_captured(scheme))
