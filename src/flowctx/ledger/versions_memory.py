@@ -58,12 +58,18 @@ class MemoryVersions(MemoryState, FindBatch):
         with self._lock:
             return [one for of, one in self._pruned.values() if of == workflow and one.partition in wanted]
 
-    def recorded_steps(self, run_keys: Collection[str], *, reading: bool = False) -> dict[str, list[StepRecord]]:
-        """Return all recorded steps of several runs, by the digests of their keys, in the order in which they began."""
+    def recorded_steps(
+        self, run_keys: Collection[str], *, names: Collection[str] | None = None, reading: bool = False
+    ) -> dict[str, list[StepRecord]]:
+        """Return the recorded steps of several runs, by the digests of their keys, in the order in which they began."""
         wanted = set(run_keys)
+
+        def is_asked_for(one: StepRecord) -> bool:
+            return (names is None or one.step in names) and (bool(one.inputs) or not reading)
+
         with self._lock:
             found = {
-                key.digest: [one for one in records.values() if one.inputs or not reading]
+                key.digest: list(filter(is_asked_for, records.values()))
                 for key, records in self._steps.items()
                 if key.digest in wanted
             }

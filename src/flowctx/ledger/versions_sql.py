@@ -84,9 +84,13 @@ class SqlVersions(FindBatch):
                 except FlowctxError as exc:
                     raise damaged(f"what the ledger holds of the partitions of workflow {workflow}", exc) from exc
 
-    def recorded_steps(self, run_keys: Collection[str], *, reading: bool = False) -> dict[str, list[StepRecord]]:
-        """Return all recorded steps of several runs, by the digests of their keys, in the order in which they began."""
+    def recorded_steps(
+        self, run_keys: Collection[str], *, names: Collection[str] | None = None, reading: bool = False
+    ) -> dict[str, list[StepRecord]]:
+        """Return the recorded steps of several runs, by the digests of their keys, in the order in which they began."""
         query = select(steps).order_by(steps.c.run_key, steps.c.started_at)
+        if names is not None:
+            query = query.where(steps.c.step.in_(list(names)))
         if reading:  # for which there is an index
             query = query.where(holds("sqlite" if self._database.sqlite else "postgresql", "payload", INPUTS))
         found: dict[str, list[StepRecord]] = {}

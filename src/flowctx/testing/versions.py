@@ -248,6 +248,7 @@ class VersionsContract:
             two.key.digest: ["value"],
         }
         assert found[one.key.digest] == ledger.steps(one.key)
+        assert ledger.recorded_steps(list(found), names=["later"]) == {one.key.digest: ledger.steps(one.key, ["later"])}
         statuses = ledger.statuses_of([one.key.digest, two.key.digest, "nothing"])
         assert statuses == {run.key.digest: ledger.statuses(run.key) for run in (one, two)}
 

@@ -1,11 +1,15 @@
 """What the ledger holds of steps whose engine keeps nothing of them."""
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
-from flowctx import PartitionScheme, StepResult, Workflow, run
+from flowctx import PartitionScheme, PayloadError, StepResult, Workflow, run
 from flowctx.core.durability.recorded import find_run, latest_continuation, recorded_envelope
 from flowctx.core.durability.records import RunRecord
 from flowctx.ledger.memory import MemoryLedger
+from flowctx.ledger.sql import SqlLedger
 from step_by_step import StepByStep
 
 
@@ -52,6 +56,24 @@ def test_another_run_of_the_capture_will_do(flow, ledger):
     other = StepByStep(flow, ledger, run_id="e3", capture_id="other")
     assert recorded_envelope(ledger, record_of(second), "a") == first.envelope("a")
     assert recorded_envelope(ledger, record_of(other), "a") is None
+
+
+@pytest.mark.parametrize("run_id", ["e1", "e2"])
+def test_a_damaged_row_of_another_step_is_not_looked_at(tmp_path, run_id):
+    """What a step handed on is read with the steps before it, in its own run or another one, and with no others."""
+    flow = Workflow("flow")
+    for name in ("a", "b", "c"):
+        flow.step(name=name)(lambda ctx: {"n": 1})
+    with closing(SqlLedger(f"sqlite:///{tmp_path}/ledger.db")) as ledger:
+        first = StepByStep(flow, ledger, run_id="e1", capture_id="one")
+        first.all_steps()
+        context = StepByStep(flow, ledger, run_id=run_id, capture_id="one").ctx
+        with closing(sqlite3.connect(tmp_path / "ledger.db")) as database, database:
+            database.execute("UPDATE flowctx_step SET payload = 'x' WHERE step = 'c'")
+        run = RunRecord(workflow="flow", context=context, steps=("a", "b", "c"))
+        assert recorded_envelope(ledger, run, "b") == first.envelope("b")
+        with pytest.raises(PayloadError, match="e1 is damaged"):
+            recorded_envelope(ledger, run, "c")
 
 
 def test_the_last_of_those_that_continued_a_run_is_found(flow, ledger):

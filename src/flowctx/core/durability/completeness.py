@@ -205,11 +205,13 @@ class _Recorded:
         return to_do and record.run_attempt == self.run.attempt and self.has(record)
 
 
-def _recorded(ledger: RunLedger, runs: Sequence[RunRecord]) -> Iterator[_Recorded]:
-    """Yield runs with their complete steps, many by one query."""
+def _recorded(
+    ledger: RunLedger, runs: Sequence[RunRecord], names: Collection[str] | None = None
+) -> Iterator[_Recorded]:
+    """Yield runs with their complete steps, all or those named, many by one query."""
     for start in range(0, len(runs), _AT_A_TIME):
         some = runs[start : start + _AT_A_TIME]
-        found = ledger.recorded_steps([run.key.digest for run in some])
+        found = ledger.recorded_steps([run.key.digest for run in some], names=names)
         for run in some:
             yield _Recorded(run, _by_name(one for one in found.get(run.key.digest, ()) if one.complete))
 
@@ -262,8 +264,8 @@ def _is_same(one: StepRecord, other: StepRecord) -> bool:
 def steps_of_other_runs(ledger: RunLedger, run: RunRecord, missing: Collection[str]) -> list[StepRecord]:
     """Return the latest records of steps that other runs of the same capture have completed."""
     found: list[StepRecord] = []
-    for other in _recorded(ledger, _other_runs(ledger, run)):
-        found = _latest([*found, *(record for record in other.records.values() if record.step in missing)])
+    for other in _recorded(ledger, _other_runs(ledger, run), missing):
+        found = _latest([*found, *other.records.values()])
     return found
 
 

@@ -186,12 +186,17 @@ class RunLedger(Protocol):
         """Return what is recorded of one step of several runs, with its digest, by the digests of their keys."""
         ...
 
-    def recorded_steps(self, run_keys: Collection[str], *, reading: bool = False) -> dict[str, list[StepRecord]]:
-        """Return all recorded steps of several runs, by the digests of their keys, in the order in which they began.
+    def recorded_steps(
+        self, run_keys: Collection[str], *, names: Collection[str] | None = None, reading: bool = False
+    ) -> dict[str, list[StepRecord]]:
+        """Return the recorded steps of several runs, by the digests of their keys, in the order in which they began.
+
+        Of the runs that have none of them, nothing is returned.
 
         Args:
             run_keys: The digests.
-            reading: Only steps that have read others; of the runs that have none, nothing is returned.
+            names: Only these steps; what else is recorded is not looked at, and may be damaged.
+            reading: Only steps that have read others.
         """
         ...
 

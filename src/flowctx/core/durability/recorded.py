@@ -6,7 +6,7 @@ from flowctx.core.data.handles import bind
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.completeness import steps_of_other_runs
 from flowctx.core.durability.ledger import RunLedger
-from flowctx.core.durability.records import RunKey, RunRecord, StepRecord
+from flowctx.core.durability.records import COMPLETE, RunKey, RunRecord, StepRecord
 from flowctx.core.durability.resumption import envelopes
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope, load_output
@@ -40,10 +40,7 @@ def recorded_envelope(
     """
     if ledger is None:
         return None
-    records = {record.step: record for record in ledger.steps(run.key) if record.complete}
-    if step not in records and of_others:
-        missing = [name for name in run.steps if name not in records]
-        records |= {record.step: record for record in steps_of_other_runs(ledger, run, missing)}
+    records = _step_and_before(ledger, run, step, of_others=of_others)
     record: StepRecord | None = records.get(step)
     if record is None:
         return None
@@ -51,6 +48,21 @@ def recorded_envelope(
     if found is None and record.status is StepStatus.SKIPPED:
         return Envelope(step=step, status=StepStatus.SKIPPED, error=record.error)
     return found
+
+
+def _step_and_before(ledger: RunLedger, run: RunRecord, step: str, *, of_others: bool) -> dict[str, StepRecord]:
+    """Return the complete records of a step and of all before it: what else is recorded may be damaged."""
+    own = {name for name, status in ledger.statuses(run.key).items() if status in COMPLETE}
+    elsewhere = set(run.steps) - own if of_others and step not in own else set[str]()
+    records: dict[str, StepRecord] = {}
+    wanted = {step}
+    while wanted:
+        found = {record.step: record for record in ledger.steps(run.key, wanted & own)}
+        if made_elsewhere := wanted & elsewhere:
+            found |= {record.step: record for record in steps_of_other_runs(ledger, run, made_elsewhere)}
+        records |= found
+        wanted = {name for record in found.values() for name in record.after} - records.keys()
+    return records
 
 
 def find_run(ledger: RunLedger, run_id: str, workflow: str, partition: PartitionKey | None) -> RunRecord | None:

@@ -120,7 +120,9 @@ class NoLedger:
         """Return none."""
         return {}
 
-    def recorded_steps(self, run_keys: Collection[str], *, reading: bool = False) -> dict[str, list[StepRecord]]:
+    def recorded_steps(
+        self, run_keys: Collection[str], *, names: Collection[str] | None = None, reading: bool = False
+    ) -> dict[str, list[StepRecord]]:
         """Return none."""
         return {}
 
@@ -243,9 +245,11 @@ class LenientLedger:
         """Return what is recorded of a step; what the ledger cannot do is raised."""
         return self.ledger.step_records(step, run_keys)
 
-    def recorded_steps(self, run_keys: Collection[str], *, reading: bool = False) -> dict[str, list[StepRecord]]:
+    def recorded_steps(
+        self, run_keys: Collection[str], *, names: Collection[str] | None = None, reading: bool = False
+    ) -> dict[str, list[StepRecord]]:
         """Return what is recorded of runs, as far as it can be read."""
-        return self._look("runs", lambda: self._ledger.recorded_steps(run_keys, reading=reading), {})
+        return self._look("runs", lambda: self._ledger.recorded_steps(run_keys, names=names, reading=reading), {})
 
     def find_batch(self, batch_id: str) -> BatchRecord | None:
         """Return a batch; what the ledger cannot do is raised."""
