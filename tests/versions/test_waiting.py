@@ -48,10 +48,21 @@ def test_it_is_what_is_shown_of_all_at_once(name):
         whole.add(one)
     found = Differences(workflow="w", before="b1", after="b2")
     with WaitingDifferences(found, some(7, name), data=True) as waiting:
-        assert not waiting.equal
+        assert not found.equal
         assert list(waiting.lines()) == list(lines(whole))
         assert "".join(html_parts(found, waiting.lines())) == render_html(whole)
         assert json.loads(json.dumps({**waiting.head(), "steps": list(waiting.data())})) == to_data(whole)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_what_is_only_counted_differs_as_what_is_kept(outcome):
+    """Whether two versions are equal is one rule; what has been put together by hand need not be counted."""
+    one = StepDifference(partition=None, step="s", outcome=outcome)
+    found = [Differences(workflow="w", before="b1", after="b2") for _ in range(3)]
+    found[0].add(one)
+    found[1].steps.append(one)
+    with WaitingDifferences(found[2], [one]):
+        assert {(each.equal, bool(each)) for each in found} == {(not outcome.differs, outcome.differs)}
 
 
 def test_few_differences_are_in_memory():

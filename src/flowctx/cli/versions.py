@@ -209,7 +209,7 @@ def diff(
     lines = None if html_file is not None else 0 if as_json else limit + 1
     with WaitingDifferences(found, some, lines=lines, data=as_json) as waiting:
         _show_differences(waiting, limit, html_file, as_json=as_json)
-        if not waiting.equal:
+        if not waiting.found.equal:
             raise click.exceptions.Exit(1)
 
 

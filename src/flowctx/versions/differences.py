@@ -68,8 +68,9 @@ class Differences:
 
     @property
     def equal(self) -> bool:
-        """Whether nothing differs."""
-        return not any(step.outcome.differs for step in self.steps)
+        """Whether nothing differs, of what is counted and of what is kept."""
+        outcomes = {*+self.counts, *(step.outcome for step in self.steps)}
+        return not any(outcome.differs for outcome in outcomes)
 
     def __bool__(self) -> bool:
         return not self.equal

@@ -96,16 +96,16 @@ def _table_lines(where: tuple[str, str], path: str, table: TableChange) -> Itera
 
 def to_data(found: Differences) -> dict[str, Any]:
     """Return differences as JSON-ready data."""
-    return {**head_data(found, equal=found.equal), "steps": [step_data(step) for step in found.by_size()]}
+    return {**head_data(found), "steps": [step_data(step) for step in found.by_size()]}
 
 
-def head_data(found: Differences, *, equal: bool) -> dict[str, Any]:
+def head_data(found: Differences) -> dict[str, Any]:
     """Return what is compared, and how many outputs stand how, as JSON-ready data."""
     return {
         "workflow": found.workflow,
         "before": found.before,
         "after": found.after,
-        "equal": equal,
+        "equal": found.equal,
         "counts": {str(outcome): count for outcome, count in found.counts.items()},
     }
 

@@ -45,18 +45,13 @@ class WaitingDifferences:
         self._secrets |= secret_values(data)
         self._texts.add(one.size, lambda: json.dumps([list(step_lines(one)) if self._lines != 0 else [], data]))
 
-    @property
-    def equal(self) -> bool:
-        """Whether nothing differs."""
-        return not any(outcome.differs for outcome in self.found.counts)
-
     def lines(self) -> Iterator[Line]:
         """Yield what differs as lines."""
         return (Line(*line) for lines, _ in map(json.loads, self._texts) for line in lines)
 
     def head(self) -> dict[str, Any]:
         """Return what is compared, and how many stand how, as JSON-ready data."""
-        return head_data(self.found, equal=self.equal)
+        return head_data(self.found)
 
     def data(self) -> Iterator[dict[str, Any]]:
         """Yield what differs as JSON-ready data, without the secrets of any."""
