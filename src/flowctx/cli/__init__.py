@@ -63,7 +63,7 @@ _MODULES = {
     "backfill": "batches",
     "status": "standing",
     "batches": "listing",
-    "cancel": "standing",
+    "cancel": "canceling",
     "runs": "inspecting",
     "show": "inspecting",
     "resume": "running",

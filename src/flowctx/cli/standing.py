@@ -1,11 +1,10 @@
-"""``flowctx status`` and ``cancel``."""
+"""``flowctx status``."""
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,8 +13,8 @@ import click
 
 from flowctx.backfill.advice import advice, advice_on_rest
 from flowctx.backfill.belonging import batch_asked_of
-from flowctx.backfill.leading import import_engine_runs, wait_for_launcher
-from flowctx.backfill.settling import Settling, end_silent_runs, settle_run
+from flowctx.backfill.leading import import_engine_runs
+from flowctx.backfill.settling import Settling, end_silent_runs
 from flowctx.backfill.status import MAX_FAILURES, BatchStatus, counted
 from flowctx.backfill.superseding import superseded_text
 from flowctx.cli.completing import batch_ids
@@ -28,10 +27,10 @@ from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionSta
 from flowctx.core.data.encoding import to_json
 from flowctx.core.data.secrets import without_digests
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.errors import BatchError, EngineError, WorkflowError
+from flowctx.core.errors import EngineError
 from flowctx.core.printable import amount, share
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.import_path import import_path_of, import_recorded, import_workflow
+from flowctx.core.workflow.import_path import import_path_of, import_workflow
 
 
 @click.command(short_help="Show how a batch stands, and what failed.")
@@ -67,13 +66,13 @@ def status(
     """  # noqa: D301 - \b is for click
     workflows = [import_workflow(target) for target in targets]
     with batches_as_typed():
-        for why in _ask_engine(ledger, batch_id, engine, url, workflows):
+        for why in ask_engine(ledger, batch_id, engine, url, workflows):
             echo(f"not asked anew: {why}", err=True)
         found = BatchStatus.of(ledger, batch_id, *workflows, failures=max(most, MAX_FAILURES))
     if (
         found.batch.canceled_at is not None
         and PartitionState.RUNNING in found.counts
-        and _end_silent(ledger, found.batch)
+        and end_silent(ledger, found.batch)
     ):
         found = BatchStatus.of(ledger, batch_id, *workflows, failures=max(most, MAX_FAILURES))
     if html_file is not None:
@@ -97,7 +96,7 @@ def _write_page(ledger: Ledger, status: BatchStatus, file: Path) -> None:
     write_file(file, render_html(status, latest).encode())
 
 
-def _ask_engine(
+def ask_engine(
     ledger: Ledger, batch_id: str, engine: str | None, url: str | None, workflows: Sequence[Workflow]
 ) -> list[str]:
     """Note what the engine knows of the batch: the one that is named, or else the one that it was launched on.
@@ -281,92 +280,7 @@ def _params(found: BatchStatus) -> str | None:
     return shown
 
 
-@click.command(short_help="Stop a batch.")
-@click.argument("batch_id", metavar="BATCH", shell_complete=batch_ids)
-@engine_options("The engine to stop it on, if not the one it was launched on.")
-@workflows_option
-@there_option
-def cancel(batch_id: str, engine: str | None, url: str | None, targets: Sequence[str], ledger: Ledger) -> None:
-    """Stop a batch: no more partitions are begun, and runs on engines are stopped; what has ended stays.
-
-    \b
-    flowctx cancel restate
-    flowctx cancel restate --workflow flows.py:prices
-
-    The backfill command begins it again.
-    """  # noqa: D301 - \b is for click
-    known = ledger.batches.get(batch_id)
-    refuse_url(engine or known.engine, url)
-    typed = [import_workflow(target) for target in targets]
-    with batches_as_typed():
-        for workflow in typed:
-            batch_asked_of(known, workflow)
-    batch = ledger.batches.cancel(batch_id)
-    wait_for_launcher(ledger.batches, batch_id)
-    refusals: list[tuple[str, EngineError]] = []
-    unasked: list[str] = []
-    if workflows := typed or _workflows_on_engine(batch, engine):
-        with _noted(refusals, str(engine or batch.engine)), batches_as_typed():
-            unasked = _ask_engine(ledger, batch_id, engine, url, workflows)
-    stopped = sum(_stop(ledger, one, url, refusals) for one in batch.by_workflow())
-    for why in unasked:
-        if why not in [str(exc) for _, exc in refusals]:
-            echo(f"not asked anew: {why}", err=True)
-    died = _end_silent(ledger, batch)
-    for name, counts in ledger.batches.runs_by_workflow(batch_id).items():
-        if name not in batch.workflows and (running := counts.get("running")):
-            echo(f"not stopped: {amount(running, 'run')} of workflow {name} with this batch id", err=True)
-    more = f"; stopped {amount(stopped, 'run')}" if stopped else ""
-    more += f"; of workers that have died: {amount(died, 'run')}" if died else ""
-    if refusals:
-        on = " and ".join(sorted({name for name, _ in refusals}))
-        echo(f"batch {batch_id} is canceled{more}; what runs of it on {on} may go on: say it again", err=True)
-        *others, last = {str(exc): exc for _, exc in refusals}.values()
-        for exc in others:
-            echo(f"Error: {exc}", err=True)
-        raise last
-    echo(f"batch {batch_id} is canceled{more}")
-    if batch.selection is None and (begun_by := engine or batch.engine) not in (None, "local"):
-        echo(f"if it is a backfill that {begun_by} began, that goes on: cancel it there, too", err=True)
-
-
-@contextmanager
-def _noted(refusals: list[tuple[str, EngineError]], engine: str) -> Iterator[None]:
-    """Note what an engine refuses, so that all else is stopped."""
-    try:
-        yield
-    except EngineError as exc:
-        refusals.append((engine, exc))
-
-
-def _stop(ledger: Ledger, batch: BatchRecord, url: str | None, refusals: list[tuple[str, EngineError]]) -> int:
-    """Stop what is under way of one workflow of a batch, and return how many runs that were."""
-    from flowctx.backfill.call import launcher_on  # here, because what runs on this machine needs none of it
-
-    if all(PartitionState(state).ended for state in ledger.batches.count_outcomes(batch.batch_id, batch.workflow)):
-        return 0
-    outcomes = ledger.batches.iter_outcomes(batch.batch_id, workflow=batch.workflow)
-    under_way = [run for run in outcomes if not run.state.ended]
-    stopped = 0
-    for name in sorted({run.engine for run in under_way} - {"local"}):
-        runs = [run for run in under_way if run.engine == name]
-        done: list[PartitionRun] = []
-        try:
-            with _noted(refusals, name):
-                for run in launcher_on(name, url, None, ledger).cancel(batch, runs):
-                    ledger.batches.record_outcomes(batch.batch_id, [replace(run, workflow=batch.workflow)])
-                    done.append(run)
-                if left := len(runs) - len(done):
-                    echo(f"{amount(left, 'run')} on {name} did not stop; say it again, or look there", err=True)
-        finally:  # also where somebody does not wait for the rest
-            stopped_at = ledger.now()  # steps may have begun while runs were stopped
-            for run in done:
-                settle_run(ledger, batch.workflow, run, stopped_at)
-        stopped += sum(run.state is PartitionState.CANCELED for run in done)
-    return stopped
-
-
-def _end_silent(ledger: Ledger, batch: BatchRecord) -> int:
+def end_silent(ledger: Ledger, batch: BatchRecord) -> int:
     """End what a canceled batch has running in processes here, or of slices, that have died; say what may not have."""
     ended, left = end_silent_runs(ledger, batch)
     if left:
@@ -377,18 +291,3 @@ def _end_silent(ledger: Ledger, batch: BatchRecord) -> int:
             err=True,
         )
     return ended
-
-
-def _workflows_on_engine(batch: BatchRecord, engine: str | None) -> list[Workflow]:
-    """Return the workflows that an engine is to be asked about; a batch of this machine needs no engine."""
-    if (engine or batch.engine) in (None, "local"):
-        return []
-    places = [one.import_path for one in batch.by_workflow() if one.import_path is not None]
-    try:
-        workflows = [import_recorded(place) for place in places]
-        for workflow in workflows:
-            batch_asked_of(batch, workflow)
-        return workflows
-    except (WorkflowError, BatchError) as exc:
-        echo(f"{engine or batch.engine} was not asked anew: {exc}", err=True)
-        return []

@@ -1,0 +1,80 @@
+"""A batch that is stopped on engines that know some of its workflows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from flowctx import EngineError
+from flowctx.core.batches.records import BatchRecord, BatchWorkflow, PartitionRun, PartitionState
+from flowctx.core.workflow.definition import Workflow
+from flowctx.ledger import open_ledger
+
+NOW = datetime(2026, 1, 9, tzinfo=UTC)
+SECOND = "from cli_flows import *\ndesk = Workflow('desk', partitions=prices.partitions)\ndesk.step('load')(print)\n"
+
+
+class Knowing:
+    """An engine that has one of two workflows, and a run of it."""
+
+    def __init__(self, engine: str, *others: object) -> None:
+        self.engine = engine
+
+    def find(self, batch: BatchRecord, workflow: Workflow) -> Iterator[PartitionRun]:
+        if workflow.name == "prices":
+            raise EngineError("no DAG 'prices'")
+        yield PartitionRun(
+            partition="symbol=IBM", state=PartitionState.RUNNING, run_id="r", engine=self.engine, last_seen_at=NOW
+        )
+
+    def cancel(self, batch: BatchRecord, runs: list[PartitionRun]) -> Iterator[PartitionRun]:
+        for run in runs:
+            yield replace(run, state=PartitionState.CANCELED, ended_at=NOW)
+
+
+@pytest.mark.parametrize("typed", [("cli_flows:prices", "second.py:desk"), ("second.py:desk", "cli_flows:prices"), ()])
+def test_an_engine_that_is_named_is_asked_about_each_workflow(shell, monkeypatch, typed):
+    """It refuses one that it does not have, and the runs of the other are found and stopped, in any order."""
+    monkeypatch.setattr("flowctx.backfill.call.launcher_on", Knowing)
+    shell.file.with_name("second.py").write_text(SECOND)
+    second = "second:desk" if not typed else "second.py:desk"
+    desk = BatchWorkflow(
+        workflow="desk", import_path=second, selection="symbol=IBM", digest="d", total=1, params={}, params_from=None
+    )
+    batch = BatchRecord(
+        batch_id="b",
+        workflow="prices",
+        import_path="cli_flows:prices",
+        selection="symbol=IBM",
+        engine="dagster",
+        created_at=NOW,
+        others=(desk,),
+    )
+    with closing(open_ledger(os.environ["FLOWCTX_LEDGER_URL"])) as ledger:
+        ledger.batches.put(batch)
+    named = [word for place in typed for word in ("--workflow", place)]
+    said = shell("cancel", "b", "--on", "airflow", *named, exit_code=1)
+    assert said == (
+        "batch b is canceled; stopped 1 run; what runs of it on airflow may go on: say it again\n"
+        "Error: no DAG 'prices'\n"
+    )
+
+
+def test_a_workflow_that_cannot_be_imported_keeps_no_other_from_being_stopped(shell, monkeypatch):
+    """The file of one is not here, which is said; the other is asked about."""
+    monkeypatch.setattr("flowctx.backfill.call.launcher_on", Knowing)
+    shell.file.with_name("second.py").write_text(SECOND)
+    desk = BatchWorkflow(
+        workflow="desk", import_path="second:desk", selection="n=1", digest="d", total=1, params={}, params_from=None
+    )
+    batch = BatchRecord(batch_id="b", workflow="w", selection="n=1", import_path="w.py:w", created_at=NOW)
+    with closing(open_ledger(os.environ["FLOWCTX_LEDGER_URL"])) as ledger:
+        ledger.batches.put(replace(batch, engine="airflow", others=(desk,)))
+    said = shell("cancel", "b", "--on", "airflow")
+    assert "airflow was not asked anew of w: there is no file 'w.py' here" in said
+    assert said.endswith("batch b is canceled; stopped 1 run\n")
