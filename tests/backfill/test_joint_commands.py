@@ -161,6 +161,33 @@ def test_what_has_become_due_since_is_told_and_left_out(url: str) -> None:
         assert (refused.exit_code, "ask for the same" in refused.stderr) == (2, True)
 
 
+def test_a_workflow_of_which_nothing_is_due_stays_in_its_batch(url: str) -> None:
+    """Who names it, and adds to the others, is not told to name it; what nobody adds to is as it was."""
+    with closing(open_ledger(url)) as ledger:
+        days = [Backfill(flow, "date=2013-01-30..2013-01-31", "b", ledger=ledger) for flow in (desk.nav, desk.desk)]
+        months = Backfill(desk.month, "month=2013-01-31", "b", ledger=ledger)
+        ledger.batches.put(JointBackfill([*days, months]).record())
+    more = [
+        "backfill",
+        NAV,
+        DESK,
+        MONTH,
+        "--batch",
+        "b",
+        "--select",
+        "date=2013-02-01",
+        "--until",
+        "2013-02-01",
+        "--dry-run",
+    ]
+    done = flowctx(url, *more, "--extend", "--json")
+    totals = {name: one["total"] for name, one in json.loads(done.stdout)["workflows"].items()}
+    assert totals == {"nav": 6, "desk": 3, "month": 1}
+    told = "nothing of month is due that reads the selection, up to 2013-02-01; it stays as the batch has it"
+    assert told in done.stderr
+    assert "; ask for the same, take another id, or add this to it" in flowctx(url, *more).stderr
+
+
 def test_a_run_outside_of_a_batch_of_several_is_told(url: str) -> None:
     """No selection would add this partition of one workflow alone, so that no command is advised."""
     assert flowctx(url, "backfill", NAV, DESK, "--batch", "b", "--select", "date=2013-01-02").exit_code == 0

@@ -64,7 +64,7 @@ def _chosen(
     for workflow, keys in some if selection is not None and "last:" in selection else ():
         echo(f"{selection} is {keys} of {workflow.name}", err=True)
     if near is None:
-        return _not_empty(some, until)
+        return _not_empty(some, until, known)
     found = _with_what_hangs(some, near, now, until)
     if sum(len(keys) for _, keys in found) == sum(len(keys) for _, keys in some):
         raise CommandError(
@@ -150,13 +150,24 @@ def _with_what_hangs(
     return [(workflow, keys) for workflow, keys in zip(workflows, found, strict=True) if keys]
 
 
-def _not_empty(chosen: list[tuple[Workflow, Selection]], until: str | None) -> list[tuple[Workflow, Selection]]:
-    """Leave out, and say so, workflows of which nothing that hangs on the selection is due."""
-    last = "" if until is None else f", up to {until}"
+def _not_empty(
+    chosen: list[tuple[Workflow, Selection]], until: str | None, known: BatchRecord | None
+) -> list[tuple[Workflow, Selection]]:
+    """Leave out, and say so, workflows of which nothing that hangs on the selection is due; of a batch, they stay."""
+    last, found = "" if until is None else f", up to {until}", []
     for workflow, keys in chosen:
-        if not keys:
+        own = known.of(workflow.name) if known is not None else None
+        if keys:
+            found.append((workflow, keys))
+        elif own is not None and own.selection is not None:
+            echo(
+                f"nothing of {workflow.name} is due that reads the selection{last}; it stays as the batch has it",
+                err=True,
+            )
+            found.append((workflow, scheme_of(workflow).select(own.selection)))
+        else:
             echo(f"nothing of {workflow.name} is due that reads the selection{last}; it is left out", err=True)
-    return [(workflow, keys) for workflow, keys in chosen if keys]
+    return found
 
 
 def _workflows_near(workflows: Sequence[Workflow], targets: Sequence[str]) -> list[Workflow]:
