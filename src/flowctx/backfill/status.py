@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from operator import attrgetter
@@ -252,7 +252,7 @@ class _Survey:
             "seconds": _percentiles(self.seconds),
             "failures": tuple(self.failures),
             "unrecorded": dict(self.unrecorded),
-            "refused": dict(Counter(_refusals(self.failures)).most_common(MAX_REASONS)),
+            "refused": dict(Counter(refusals(self.failures)).most_common(MAX_REASONS)),
             "started_at": self.started_at,
             "ended_at": self.ended_at,
         }
@@ -303,7 +303,7 @@ class _Survey:
             reasons[run.error or "no reason given"] += 1
 
 
-def _refusals(failures: Sequence[PartitionRun]) -> Iterator[str]:
+def refusals(failures: Iterable[PartitionRun]) -> Iterator[str]:
     """Yield why what failed could not go on, in words that are the same for all that have one reason."""
     for run in failures:
         if run.refused is not None:

@@ -11,6 +11,7 @@ from flowctx.backfill import Backfill, JointBackfill
 from flowctx.backfill.again import RunsAgain
 from flowctx.backfill.bulk import BulkLauncher
 from flowctx.backfill.call import bulk_launcher_on, launcher_on
+from flowctx.backfill.changed import refused_again
 from flowctx.backfill.lacking import inputs_lacking
 from flowctx.backfill.local import Durability, LocalLauncher
 from flowctx.backfill.plan import Plan
@@ -168,7 +169,9 @@ def backfill(
         warn_of_superseded(ledger, plan.reconcile(**typed.how))
         planned = plan.plan(**how)
         again = RunsAgain(**{name: value for name, value in how.items() if name != "extend"})
-        print_plan(planned, batch_id, as_json, inputs_lacking(plan, again))
+        print_plan(
+            planned, batch_id, as_json, inputs_lacking(plan, again), refused_again(plan, _workflows_of(plan), again)
+        )
         return
     launch_on: Callable[..., Launcher | BulkLauncher] = bulk_launcher_on if bulk else launcher_on
     launcher = launcher or launch_on(engine, url, workers, ledger, durability, location)
@@ -199,8 +202,12 @@ def _say_none_is_stale(workflow: Workflow, batch_id: str, *, dry_run: bool, as_j
 
 def _check(launcher: Launcher | BulkLauncher, plan: Backfill | JointBackfill) -> None:
     """Refuse workflows that cannot run here; engines are not asked where nothing is launched."""
-    for workflow in plan.workflows if isinstance(plan, JointBackfill) else [plan.workflow]:
+    for workflow in _workflows_of(plan):
         launcher.check(workflow)
+
+
+def _workflows_of(plan: Backfill | JointBackfill) -> list[Workflow]:
+    return plan.workflows if isinstance(plan, JointBackfill) else [plan.workflow]
 
 
 def _prepare(launcher: Launcher, workflows: Sequence[Workflow], batch_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from flowctx.backfill.grid import LETTERS, MISSING, NONE, Grid
@@ -27,6 +28,7 @@ _STYLES = {
     LETTERS[PartitionState.SKIPPED]: ("○", "yellow"),
     LETTERS[PartitionState.PRUNED]: ("◇", "dim"),
 }
+_NONE: Mapping[str, int] = {}
 _WORDS = {letter: str(state) for state, letter in LETTERS.items()} | {MISSING: "missing"}
 _DONE = {letter for state, letter in LETTERS.items() if state.done}
 
@@ -77,14 +79,25 @@ def _legend(seen: set[str]) -> Paragraph:
     )
 
 
-def print_plan(plan: Plan, batch_id: str, as_json: bool, lacking: Lacking | None = None) -> None:
-    """Print how many partitions a batch has, how they stand, how many would run, and how many of those lack inputs."""
+def print_plan(
+    plan: Plan, batch_id: str, as_json: bool, lacking: Lacking | None = None, refused: Mapping[str, int] = _NONE
+) -> None:
+    """Print how many partitions a batch has, how they stand, and how many would run.
+
+    Args:
+        plan: What a launch would do.
+        batch_id: The batch.
+        as_json: Whether a program reads it.
+        lacking: How many of what would run lack inputs.
+        refused: Why what would run could not go on, and how many for each reason.
+    """
     states = {str(state): count for state, count in plan.states.items()}
     if as_json:
         first, last = (str(key) if key else None for key in (plan.first, plan.last))
         found = {"total": plan.total, "first": first, "last": last, "states": states, "would_run": plan.would_run}
         if lacking is not None:
             found |= {"lack_inputs": lacking.count, "first_lacks": lacking.first or None, "lacks_cut": lacking.cut}
+            found["would_not_go_on"] = dict(refused)
         each = {name: {"total": one.total, "would_run": one.would_run} for name, one in plan.by_workflow.items()}
         print_json({**found, "workflows": each} if each else found)
         return
@@ -99,6 +112,8 @@ def print_plan(plan: Plan, batch_id: str, as_json: bool, lacking: Lacking | None
             **({"lack inputs": lacking.text} if lacking is not None and lacking.text else {}),
         }
     )
+    if refused:
+        print_table("\nwould not go on", ("partitions", "why"), [(f"{n:,}", why) for why, n in refused.items()])
     if plan.by_workflow:
         rows = [
             (name, f"{one.total:,}", one.first, one.last, f"{one.would_run:,}")

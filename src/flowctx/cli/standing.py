@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,9 +13,10 @@ import click
 
 from flowctx.backfill.advice import advice, advice_on_rest
 from flowctx.backfill.belonging import batch_asked_of
+from flowctx.backfill.changed import refused_now
 from flowctx.backfill.leading import import_engine_runs
 from flowctx.backfill.settling import Settling, end_silent_runs
-from flowctx.backfill.status import MAX_FAILURES, BatchStatus, counted
+from flowctx.backfill.status import MAX_FAILURES, BatchStatus, counted, refusals
 from flowctx.backfill.superseding import superseded_text
 from flowctx.cli.completing import batch_ids
 from flowctx.cli.engines import engine_options, refuse_url
@@ -80,7 +81,7 @@ def status(
     if as_json:
         print_json(found.to_dict())
     else:
-        _show_status(found, most, [workflow.name for workflow in workflows])
+        _show_status(found, most, workflows, ledger)
         if html_file is not None:
             echo(f"\nwritten to {html_file}")
 
@@ -174,8 +175,9 @@ def _adopt(ledger: Ledger, batch: BatchRecord, engine: str, url: str | None, wor
     return imported
 
 
-def _show_status(found: BatchStatus, most: int, asked: Sequence[str]) -> None:
-    batch = found.batch
+def _show_status(found: BatchStatus, most: int, workflows: Sequence[Workflow], ledger: Ledger) -> None:
+    batch, asked = found.batch, [workflow.name for workflow in workflows]
+    now = {_place(run): run for run in refused_now(ledger, batch, workflows, found.failures)}
     times = {name: spent(timedelta(seconds=value)) for name, value in found.seconds.items()}
     print_facts(
         {
@@ -196,33 +198,44 @@ def _show_status(found: BatchStatus, most: int, asked: Sequence[str]) -> None:
         }
     )
     _show_workflows(found, asked)
-    _show_reasons(found)
+    anew = [now[_place(run)] for run in found.failures if run.refused is None and _place(run) in now]
+    _show_reasons(found, Counter(refusals(anew)))
     if found.failures and most:
-        rows = [
-            (run.title, run.step, run.engine, run.run_id if run.has_run else None, run.error)
-            for run in found.failures[:most]
-        ]
-        print_table("\nfailures", ("partition", "step", "engine", "run", "why"), rows)
-        if found.failed > len(found.failures):
-            echo(f"of the first {len(found.failures):,}:")
-        for line in advice(found.failures, batch):
-            echo(line)
-        if found.failed > most:
-            echo(f"{found.failed - most:,} more: --failures {found.failed}")
+        _show_failures(found, most, now)
     on_rest = advice_on_rest(found.counts, found.engines, found.batch, found.unrecorded)
     for note in (superseded_text(found.superseded, found.total), on_rest):
         if note is not None:
             echo(note)
 
 
-def _show_reasons(found: BatchStatus) -> None:
-    """Print why partitions stand as they do that have not failed, and why failed ones could not go on."""
+def _show_failures(found: BatchStatus, most: int, now: Mapping[tuple[str, ...], PartitionRun]) -> None:
+    """Print what failed, and what to do about it, also where it would not go on now."""
+    rows = [
+        (run.title, run.step, run.engine, run.run_id if run.has_run else None, run.error)
+        for run in found.failures[:most]
+    ]
+    print_table("\nfailures", ("partition", "step", "engine", "run", "why"), rows)
+    if found.failed > len(found.failures):
+        echo(f"of the first {len(found.failures):,}:")
+    for line in advice([now.get(_place(run), run) for run in found.failures], found.batch):
+        echo(line)
+    if found.failed > most:
+        echo(f"{found.failed - most:,} more: --failures {found.failed}")
+
+
+def _place(run: PartitionRun) -> tuple[str, ...]:
+    return run.workflow, run.partition, run.run_id
+
+
+def _show_reasons(found: BatchStatus, now: Mapping[str, int]) -> None:
+    """Print why partitions stand as they do that have not failed, and why failed ones could not go on, or would not."""
     reasons = {
         "skipped": found.skips,
         "optional steps failed": found.tolerated,
         "partial": found.partial,
         "waiting": found.waits,
         "could not go on": found.refused,
+        "would not go on": now,
     }
     for title, by_reason in reasons.items():
         if by_reason:
