@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowctx import Daily, PartitionError, PartitionKey
+from flowctx import BusinessCalendar, Daily, PartitionError, PartitionKey
 from flowctx.core.partitions.dimensions import check_lengths, make_dimension, not_a_key, wrong_names
 
 DAYS = make_dimension("date", Daily(start="2012-01-03", end="2012-01-31", calendar="WEEKDAYS"))
 ENDLESS = make_dimension("date", Daily(start="2012-01-03"))
+DESK = BusinessCalendar.from_sessions("DESK", ["2026-01-07", "2026-01-08", "2026-01-09"])
+UNTIL_FRIDAY = make_dimension("date", Daily(start="2026-01-07", calendar=DESK))
 SYMBOLS = make_dimension("symbol", ["AAPL", "IBM", "N|Y"])
 
 
@@ -51,6 +53,8 @@ def test_what_is_no_date_of_the_cadence_is_not_found(value):
         (SYMBOLS, "imb", "symbol has no value 'imb', did you mean IBM?", ["IBM"]),
         (SYMBOLS, "???", "symbol has no value '???', it has AAPL, IBM, N|Y", []),
         (make_dimension("n", range(9)), "x", "it has 0, 1, 2, 3, 4 and 4 more", []),
+        (UNTIL_FRIDAY, "2026-01-12", "2026-01-12 is outside what is known of the calendar DESK", []),
+        (UNTIL_FRIDAY, "2026-01-10", "2026-01-10 is outside what is known of the calendar DESK", []),
     ],
 )
 def test_a_wrong_value_is_explained(dimension, value, reason, near):

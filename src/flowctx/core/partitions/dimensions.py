@@ -98,8 +98,8 @@ class CadenceDimension:
         if as_of is None:
             return f"{self.name}={value!r} {self.cadence.say_not_written(value)}", []
         try:
-            near = [self.cadence.text(day) for day in self.cadence.neighbours(as_of)]
-            return self.cadence.explain(as_of), near
+            reason = self.cadence.explain(as_of)  # first: past the calendar, its neighbours are about another day
+            return reason, [self.cadence.text(day) for day in self.cadence.neighbours(as_of)]
         except CalendarError as error:
             return str(error), []
 
