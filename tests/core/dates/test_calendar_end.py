@@ -15,7 +15,11 @@ from flowctx.core.dates.calendar_end import calendar_end
         (60, None, "60 days from now; dates after it will not be scheduled"),
         (5, None, "5 days from now"),
         (0, None, "0 days from now"),
-        (-1, None, "which is past: dates after it are not scheduled; install"),
+        (
+            -1,
+            None,
+            "which is past: dates after it are not scheduled; make the calendar of later dates, too, with last=",
+        ),
         (-1, "2026-06-01", None),
     ],
 )
@@ -30,6 +34,18 @@ def test_the_end_of_a_calendar_is_announced(left, end, said):
         assert said in str(notice)
         assert str(notice).startswith("the calendar DESK (7) is known until 2026-12-31, ")
         assert notice.ended is (left < 0)
+
+
+def test_each_calendar_has_the_remedy_that_it_can_have():
+    """One of your own is in no edition of exchange_calendars, and the file of corrections does not take it."""
+    own, soon = BusinessCalendar.from_holidays("DESK", ["2026-01-01"]), datetime(2026, 12, 1, tzinfo=UTC)
+    notices = [
+        str(calendar_end(Daily(start="2026-01-01", calendar=calendar), soon))
+        for calendar in (own, get_calendar("XSHG"), get_calendar("XSHG").with_holidays(["2026-11-30"]))
+    ]
+    assert ["exchange_calendars" in notice for notice in notices] == [False, True, True]
+    assert ["FLOWCTX_CALENDARS" in notice for notice in notices] == [False, True, True]
+    assert all("last" in notice and "or give the cadence an end=" in notice for notice in notices)
 
 
 def test_a_calendar_without_bounds_has_no_end():

@@ -55,7 +55,10 @@ def test_the_version_says_that_it_is_corrected():
     ("wrong", "remedy"),
     [
         (lambda: DESK.with_holidays(["2027-01-01"]), "2027-01-01 is outside the calendar DESK"),
-        (lambda: DESK.with_sessions(["2027-01-01"]), "2027-01-01 is outside the calendar DESK"),
+        (
+            lambda: DESK.with_sessions(["2027-01-01"]),
+            "2027-01-01 is outside the calendar DESK.*; pass last=, the last day",
+        ),
         (lambda: DESK.with_sessions(["2025-12-31"]), "2025-12-31 is outside"),
         (lambda: DESK.with_closes({"2026-01-01": "12:00"}), "2026-01-01 is a holiday in DESK"),
         (lambda: WEEKDAYS.with_holidays(["2026-09-10"]), "has no bounds and cannot be corrected"),

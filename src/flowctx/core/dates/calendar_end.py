@@ -5,10 +5,17 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
 
+from flowctx.core.dates.calendar_names import OF_EXCHANGES
 from flowctx.core.dates.windows import Cadence
 
 #: So long before the last day that is known people are warned.
 NOTICE: Final = timedelta(days=60)
+
+_OF_LIBRARY: Final = (
+    "install an edition of exchange_calendars that reaches further, add its sessions, and last =, in the file of "
+    "FLOWCTX_CALENDARS"
+)
+_OF_YOUR_OWN: Final = "make the calendar of later dates, too, with last= as the last day that they cover"
 
 
 class CalendarEnd(NamedTuple):
@@ -35,10 +42,7 @@ class CalendarEnd(NamedTuple):
 
     def __str__(self) -> str:
         known = f"the calendar {self.calendar} ({self.version}) is known until {self.known_until}"
-        remedy = (
-            "install an edition of exchange_calendars that reaches further, add its sessions in the file of "
-            "FLOWCTX_CALENDARS, or give the cadence an end="
-        )
+        remedy = f"{_OF_LIBRARY if self.calendar in OF_EXCHANGES else _OF_YOUR_OWN}, or give the cadence an end="
         if self.ended:
             return f"{known}, which is past: dates after it are not scheduled; {remedy}"
         return f"{known}, {self.days_left} days from now; dates after it will not be scheduled: {remedy}"

@@ -62,7 +62,10 @@ class CorrectableTable(SessionTable):
         opened = {d.toordinal() for d in parse_dates(dates, "sessions")}
         outside = next((o for o in sorted(opened) if not self._first <= o <= end), None)
         if outside is not None:
-            raise self._outside(date.fromordinal(outside).isoformat())
+            raise self._outside(
+                date.fromordinal(outside).isoformat(),
+                "pass last=, the last day that is then known" if outside > end else "",
+            )
         table = sorted(opened.union(self._bounded_table()))
         return self._corrected(table, last=end, closes=None, version=version)
 

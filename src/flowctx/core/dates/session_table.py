@@ -267,10 +267,10 @@ class SessionTable:
     def _clip(self, d: date) -> int:
         return self._first if d == date.min else self._last if d == date.max else self._ordinal(d)
 
-    def _outside(self, what: str) -> CalendarError:
+    def _outside(self, what: str, remedy: str = "") -> CalendarError:
         return CalendarError(
             f"{what} is outside the calendar {self.name}, which is known from {self.first} to {self.last} (version "
-            f"{self.version}); stay inside, or use an edition of the calendar that reaches further"
+            f"{self.version}); {remedy or 'stay inside, or use an edition of the calendar that reaches further'}"
         )
 
 
