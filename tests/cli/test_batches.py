@@ -111,6 +111,25 @@ def test_a_launch_in_which_nothing_ended_says_whether_anything_is_left(how, word
     assert re.search(rf"^now +{words}$", capsys.readouterr().out, re.MULTILINE)
 
 
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        (["failed"], "1, for what failed"),
+        (["running"], "1, for what is under way elsewhere"),
+        (["failed", "running"], "1, for what failed or is under way elsewhere"),
+        (["canceled"], "1, for what has not ended well"),
+    ],
+)
+def test_a_launch_says_what_waiting_partitions_wait_for(others, words, capsys):
+    """Nothing is said to have failed that runs on another engine, or was canceled."""
+    progress = LaunchProgress(total=len(others) + 1)
+    for number, state in enumerate([*others, "waiting"]):
+        run = {"partition": f"n={number}", "run_id": "r", "engine": "dagster", "last_seen_at": NOW}
+        progress.pass_over(PartitionRun(state=PartitionState(state), **run))
+    show_tally(progress, "b", as_json=False)
+    assert re.search(rf"^waiting +{words}$", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_what_could_not_go_on_is_told_apart_from_what_failed(capsys):
     """Its failure in the ledger is the one before: the command that status names would be refused again."""
     shown = listener()

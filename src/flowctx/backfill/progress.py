@@ -56,7 +56,7 @@ class LaunchProgress:
 
     @property
     def waiting(self) -> int:
-        """How many partitions wait for others that failed."""
+        """How many partitions wait for others that have not ended well, or are under way elsewhere."""
         return self.before.get(PartitionState.WAITING, 0)
 
     @property

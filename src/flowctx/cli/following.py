@@ -165,7 +165,7 @@ def show_tally(
             "partitions": f"{progress.total:,}",
             "before": ", ".join(f"{count:,} {state}" for state, count in before.items()) or None,
             "now": ", ".join(f"{count:,} {state}" for state, count in ended.items()) or nothing,
-            "waiting": f"{progress.waiting:,}, for what failed" if progress.waiting else None,
+            "waiting": f"{progress.waiting:,}, for {_waited_for(progress)}" if progress.waiting else None,
             "under way": f"{progress.under_way:,}, when this ended" if progress.under_way else None,
             "left": f"{progress.left:,}" if progress.left else None,
             "stopped": progress.stopped,
@@ -177,6 +177,12 @@ def show_tally(
             f"{shlex.quote(batch_id)} tells what has, why they had failed before, and how they go on"
         )
     _show_hints(progress, shlex.quote(batch_id), from_step, refused)
+
+
+def _waited_for(progress: LaunchProgress) -> str:
+    if progress.elsewhere:
+        return "what failed or is under way elsewhere" if progress.failed else "what is under way elsewhere"
+    return "what failed" if progress.failed else "what has not ended well"
 
 
 def _show_hints(progress: LaunchProgress, batch_id: str, from_step: str | None, refused: int) -> None:
