@@ -248,6 +248,23 @@ def test_a_step_that_the_run_has_not_yet_runs_with_all_of_it(airflow: Airflow, l
     assert [body["task_ids"] for body in airflow.cleared] == [["load", "publish"]] * 3
 
 
+def test_what_a_run_has_no_more_does_not_run_again(airflow: Airflow, ledger: Ledger) -> None:
+    """A mapped step that has one value less when it was cleared keeps an instance that Airflow calls removed."""
+    ended = {"state": "success", "try_number": 1, "operator_name": "StepOperator"}
+    airflow.tasks = [{"task_id": "load", "map_index": 0, **ended}, {"task_id": "check", **ended, "state": "failed"}]
+    airflow.tasks += [{"task_id": "load", "map_index": 1, **ended, "state": "removed"}]
+    assert fill(airflow, ledger).failed == 3
+    Backfill(flow, SOME, "b", ledger=ledger).launch(AirflowLauncher(airflow.url), retry_failed=True)
+    assert [body["task_ids"] for body in airflow.cleared] == [["check"]] * 3
+
+
+def test_a_run_that_skipped_all_that_it_has_was_skipped(airflow: Airflow, ledger: Ledger) -> None:
+    """A task that its DAG has no more does not make it a success."""
+    airflow.tasks = [{"task_id": step, "state": "skipped", "try_number": 1} for step in flow.steps]
+    airflow.tasks += [{"task_id": "tidy", "state": "removed", "try_number": 1}]
+    assert fill(airflow, ledger).ended == {PartitionState.SKIPPED: 3}
+
+
 def test_a_skip_here_is_tried_again_on_airflow(airflow: Airflow, ledger: Ledger) -> None:
     """What Airflow had skipped before is cleared, as where nobody had tried it here."""
     airflow.tasks = [{"task_id": step, "state": "skipped", "try_number": 1} for step in flow.steps]

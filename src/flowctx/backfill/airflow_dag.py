@@ -216,7 +216,9 @@ class AirflowDag:
             return False
 
     def _instances(self, run_id: str) -> list[dict[str, Any]]:
-        return list(self.api.pages(f"{self._path(run_id)}/taskInstances", "task_instances"))
+        """Return its task instances, without those that are none of it any more: of a task that the DAG has lost."""
+        found = self.api.pages(f"{self._path(run_id)}/taskInstances", "task_instances")
+        return [instance for instance in found if instance["state"] != "removed"]
 
     def _tasks(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.api.get(f"/dags/{self.dag_id}/tasks")["tasks"]
