@@ -187,6 +187,9 @@ class Airflow(Server):
             self.cleared.append(body)
             return 200, {"task_instances": [], "total_entries": 0}
         if path.endswith("/xcomEntries/return_value"):
+            at = path.split("/")[-3], int(self.query.get("map_index", ["-1"])[0])
+            if self.tasks and at not in [(task["task_id"], task.get("map_index", -1)) for task in self.tasks]:
+                return 404, {"detail": "no such XCom"}
             mark = {"ledger": True} if self.had_ledger else {}
             return 200, {"value": self.xcom_path or {**self.handed_on, **mark}}
         run = self.runs.get(path.rpartition("/")[2])

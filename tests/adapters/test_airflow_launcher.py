@@ -276,6 +276,19 @@ def test_a_skip_here_is_tried_again_on_airflow(airflow: Airflow, ledger: Ledger)
     assert [(body["dag_run_id"], body["task_ids"]) for body in airflow.cleared] == [(run_id, sorted(flow.steps))]
 
 
+def test_instances_of_a_mapped_step_say_that_they_had_a_ledger(airflow: Airflow, ledger: Ledger) -> None:
+    """Each hands on its own: what another ledger has of a run is lost here, and what failed there runs whole."""
+    airflow.had_ledger = True
+    instances = [{"task_id": step, "map_index": n} for step in flow.steps for n in (0, 1)]
+    airflow.tasks = [{"state": "success", "try_number": 1, **instance} for instance in instances]
+    assert fill(airflow, ledger).ended == {PartitionState.PARTIAL: 3}
+    airflow.runs, airflow.state, other = {}, "failed", open_ledger("memory://")
+    airflow.tasks[0]["state"] = "failed"
+    assert fill(airflow, other).failed == 3
+    Backfill(flow, SOME, "b", ledger=other).launch(AirflowLauncher(airflow.url), retry_failed=True)
+    assert [body["task_ids"] for body in airflow.cleared] == [sorted(flow.steps)] * 3
+
+
 def test_a_skip_is_not_lost(airflow: Airflow, ledger: Ledger) -> None:
     """It has made nothing that a ledger could have lost."""
     airflow.had_ledger = True

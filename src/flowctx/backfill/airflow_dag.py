@@ -130,7 +130,7 @@ class AirflowDag:
             )
         tasks |= {ids[step] for step in {*more, *job.incomplete} & ids.keys()}
         all_again = before.state is PartitionState.CANCELED or not tasks or not more <= ids.keys()
-        if all_again or not (before.recorded or self._xcom_has_all(before, ids)):
+        if all_again or not (before.recorded or self._xcom_has_all(before, instances)):
             tasks = {instance["task_id"] for instance in instances}
         return self._clear(before.run_id, tasks)
 
@@ -193,12 +193,14 @@ class AirflowDag:
         Raises:
             EngineError: Airflow keeps what they handed on where only a worker can read it.
         """
-        return self._had_ledger(run_id, ids_of_steps(self._instances(run_id)))
+        return self._had_ledger(run_id, self._instances(run_id))
 
-    def _had_ledger(self, run_id: str, ids: Mapping[str, str]) -> bool:
-        elsewhere = ""
+    def _had_ledger(self, run_id: str, instances: list[dict[str, Any]]) -> bool:
+        elsewhere, ids = "", ids_of_steps(instances)
         for step in (name for name in self.workflow.steps if name in ids):
-            handed_on = self._handed_on(run_id, ids[step])
+            some = [instance for instance in instances if instance["task_id"] == ids[step]]
+            one = next((instance for instance in some if instance["state"] == "success"), some[0])  # of a mapped step
+            handed_on = self._handed_on(run_id, ids[step], map_index=one["map_index"])
             if isinstance(handed_on, Mapping):
                 return bool(handed_on.get(LEDGER_MARK))
             elsewhere = elsewhere or (f"{step!r} handed on is at {handed_on!r:.200}" if handed_on is not None else "")
@@ -206,10 +208,10 @@ class AirflowDag:
             raise EngineError(f"what step {elsewhere}, where workers alone can read it (xcom_backend in [core])")
         return False
 
-    def _xcom_has_all(self, run: PartitionRun, ids: Mapping[str, str]) -> bool:
+    def _xcom_has_all(self, run: PartitionRun, instances: list[dict[str, Any]]) -> bool:
         """Return whether what a run did is in XCom alone; where nobody can tell, it may be missing in a ledger."""
         try:
-            return not self._had_ledger(run.run_id, ids)
+            return not self._had_ledger(run.run_id, instances)
         except EngineUnavailable:
             raise
         except EngineError:
