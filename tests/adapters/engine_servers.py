@@ -187,15 +187,19 @@ class Airflow(Server):
             self.cleared.append(body)
             return 200, {"task_instances": [], "total_entries": 0}
         if path.endswith("/xcomEntries/return_value"):
-            at = path.split("/")[-3], int(self.query.get("map_index", ["-1"])[0])
-            if self.tasks and at not in [(task["task_id"], task.get("map_index", -1)) for task in self.tasks]:
-                return 404, {"detail": "no such XCom"}
-            mark = {"ledger": True} if self.had_ledger else {}
-            return 200, {"value": self.xcom_path or {**self.handed_on, **mark}}
+            return self._xcom(path.split("/")[-3], int(self.query.get("map_index", ["-1"])[0]))
         run = self.runs.get(path.rpartition("/")[2])
         if run and run["state"] == "running":
             run["state"] = self.state
         return (200, run) if run else (404, {"detail": "no such run"})
+
+    def _xcom(self, task_id: str, map_index: int) -> tuple[int, Any]:
+        """Return what a task instance has handed on, if there is such a one."""
+        there = [(task["task_id"], task.get("map_index", -1)) for task in self.tasks]
+        if there and (task_id, map_index) not in there:
+            return 404, {"detail": "no such XCom"}
+        mark = {"ledger": True} if self.had_ledger else {}
+        return 200, {"value": self.xcom_path or {**self.handed_on, **mark}}
 
     def faults_of_call(self, method: str, url: str, body: Any) -> list[str]:
         """Return what Airflow's OpenAPI document has against a call."""
@@ -281,8 +285,7 @@ class Dagster(Server):
             more = start + 1 < len(self.events)
             return {"events": self.events[start : start + 1], "cursor": str(start + 1), "hasMore": more}
 
-        config = self.runs.get(runId, {}).get("config") or {}
-        return {"__typename": "Run", "eventConnection": page, "runConfig": config}
+        return {"__typename": "Run", "eventConnection": page}
 
     def runsOrError(self, info: Any, limit: Any, filter: Any, cursor: Any = None) -> Any:
         """Return so many of the runs of some ids or tags, after one of them."""
@@ -292,7 +295,8 @@ class Dagster(Server):
         found += [run for run in latest_first if any(tag in run["tags"] for tag in filter.get("tags", []))]
         found = [run for run in found if run["status"] in filter.get("statuses", [run["status"]])]
         start = next((n + 1 for n, run in enumerate(found) if run["runId"] == cursor), 0)
-        return {"__typename": "Runs", "results": found[start : start + limit]}
+        results = [{**run, "runConfig": run.get("config") or {}} for run in found[start : start + limit]]
+        return {"__typename": "Runs", "results": results}
 
     def _with_retry(self, run: dict[str, Any]) -> dict[str, Any]:
         """Return a run as it was; if it failed, it says from then on that it is run again, and then by which run."""

@@ -8,13 +8,15 @@ from typing import Any, Final
 
 from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.core.batches.ledger import BatchStore
-from flowctx.core.batches.records import Job, PartitionRun, PartitionState, Standing
-from flowctx.core.data.encoding import digest, to_json
+from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState, Standing
+from flowctx.core.data.encoding import digest, from_json
+from flowctx.core.data.secrets import stands_for
 from flowctx.core.durability.changes import changes_since
 from flowctx.core.durability.continuation import changed_params
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.param_changes import param_changes
 from flowctx.core.durability.records import COMPLETE, RunRecord, StepRecord
+from flowctx.core.errors import FlowctxError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
 
@@ -97,16 +99,46 @@ def _has_changed(workflow: Workflow, run: RunRecord, records: Sequence[StepRecor
     return any(changes_since(workflow, run, records)) or any(param_changes(workflow, run, records))
 
 
-def had_params(workflow: Workflow, given: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
-    """Return whether a run had these parameters, given what its engine says it was given, as JSON.
+def had_params(
+    workflow: Workflow, given: Mapping[str, Any], params: Mapping[str, Any], *, resumes: bool = False
+) -> bool:
+    """Return whether a run had these parameters, and else the workflow's own.
+
+    Args:
+        workflow: The workflow.
+        given: What the engine says that the run was given, as JSON; what else is in there does not count.
+        params: The parameters; secrets may be hidden, with a digest of each.
+        resumes: Whether it goes on with another run, of which it has what it was not given.
 
     Example:
         >>> flow = Workflow("nav", params={"limit": 1, "fund": "GROWTH"})
-        >>> had_params(flow, {"limit": 2}, {"limit": 2, "fund": "GROWTH"}), had_params(flow, {"limit": 2}, {"limit": 1})
+        >>> had_params(flow, {"limit": 2}, {"limit": 2, "fund": "GROWTH"}), had_params(flow, {"limit": 2}, {})
         (True, False)
     """
-    had: dict[str, Any] = {**to_json(workflow.params), **given}
-    return all(had.get(name) == value for name, value in to_json(params).items())
+    return _had(workflow, given, {**workflow.params, **params}, resumes)
+
+
+def had_params_of_batch(
+    workflow: Workflow, given: Mapping[str, Any], batch: BatchRecord, *, resumes: bool = False
+) -> bool:
+    """Return whether a run had the parameters of a batch, as far as the batch says them itself; see above."""
+    if batch.selection is None:  # nobody has planned it
+        return True
+    params = batch.params if batch.params_from else {**workflow.params, **batch.params}
+    return _had(workflow, given, params, resumes)
+
+
+def _had(workflow: Workflow, given: Mapping[str, Any], params: Mapping[str, Any], resumes: bool) -> bool:
+    if resumes:
+        params = {name: value for name, value in params.items() if name in given}
+    had: dict[str, Any] = dict(workflow.params)
+    try:
+        for name in given.keys() & params.keys():
+            value = from_json(given[name])
+            had[name] = workflow.parameters[name].read(value) if name in workflow.parameters else value
+    except FlowctxError:  # with which it could not run
+        return False
+    return params.keys() <= had.keys() and stands_for(params, {name: had[name] for name in params})
 
 
 def needs_another_run(job: Job, before: PartitionRun) -> bool:

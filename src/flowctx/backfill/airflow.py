@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
-from flowctx.backfill.again import as_another_run, needs_another_run
+from flowctx.backfill.again import as_another_run, had_params_of_batch, needs_another_run
 from flowctx.backfill.airflow_api import AirflowApi
 from flowctx.backfill.airflow_dag import LIVE, AirflowDag, run_path, time_of
 from flowctx.backfill.http import Answer
-from flowctx.backfill.polling import MAX_ACTIVE, PollingLauncher, UnderWay
+from flowctx.backfill.polling import MAX_ACTIVE, PollingLauncher, UnderWay, under_way_otherwise
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.errors import EngineError, FlowctxError
 from flowctx.core.workflow.definition import Workflow
@@ -96,6 +96,9 @@ class AirflowLauncher(PollingLauncher):
 
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
         dag = self._dags[job.workflow or batch.workflow]
+        there = dag.run(before.run_id) if before is not None else None
+        if before is not None and there is not None and there.status == 200 and there.data["state"] in LIVE:
+            return self._under_way(dag, job, there.data, before.attempt + 1)  # somebody has cleared it
         # A part may have been a run of a DAG with some of the steps.
         if before is not None and (before.part or needs_another_run(job, before)):
             return self._post(dag, as_another_run(job, before), is_other=True)
@@ -121,7 +124,7 @@ class AirflowLauncher(PollingLauncher):
         if found.status != 200:
             return self._refused(job, answer.detail)
         if found.data["state"] in LIVE:
-            return self._launched(job, job.run_id)
+            return self._under_way(dag, job, found.data)
         there, before = dag.partition_run(found.data, job.partition), job.before
         is_older = before is not None and _is_older(there, before)
         known = before is not None and before.run_id == job.run_id and before.recorded
@@ -132,6 +135,12 @@ class AirflowLauncher(PollingLauncher):
         if (goes_on or is_other) and dag.run_again(job, replace(there, recorded=known)):
             return self._launched(job, job.run_id, 2)
         return there if is_other else self._post(dag, as_another_run(job, before or there), is_other=True)
+
+    def _under_way(self, dag: AirflowDag, job: Job, run: Mapping[str, Any], attempt: int = 1) -> PartitionRun:
+        """Follow a run; beside one that has other parameters, no other one is started."""
+        if dag.has_params(run, job):
+            return self._launched(job, run["dag_run_id"], attempt)
+        return self._refused(job, under_way_otherwise(run["dag_run_id"]))
 
     def _changed(self, batch: BatchRecord, active: Mapping[str, UnderWay]) -> Iterator[tuple[str, PartitionRun]]:
         for name in dict.fromkeys(job.workflow or batch.workflow for job, _ in active.values()):
@@ -159,15 +168,16 @@ class AirflowLauncher(PollingLauncher):
             raise self._api.no_dag(dag.dag_id, f"dag = workflow_dag({workflow.name})")
         piece = max(_NOT_SOUGHT.split(batch.batch_id), key=len)
         for run in dag.runs(conf_contains=piece):
-            batch_of_run = (run.get("conf") or {}).get("batch_id")
-            text = run.get("partition_key") or (run.get("conf") or {}).get("partition")
-            if batch_of_run != batch.batch_id or not text or scheme is None:
+            conf = run.get("conf") or {}
+            text = run.get("partition_key") or conf.get("partition")
+            if conf.get("batch_id") != batch.batch_id or not text or scheme is None:
                 continue
             try:
                 key = scheme.check(text)
             except FlowctxError:  # of a time when the scheme was another
                 continue
-            yield dag.partition_run(run, str(key))
+            had_params = had_params_of_batch(workflow, conf, batch, resumes="resume_from" in conf)
+            yield replace(dag.partition_run(run, str(key)), other_params=not had_params)
 
     def had_ledger(self, run: PartitionRun) -> bool:
         """Return whether a run says that it had a ledger; see :meth:`AirflowDag.had_ledger`."""

@@ -136,7 +136,8 @@ class AirflowDag:
 
     def has_params(self, run: Mapping[str, Any], job: Job) -> bool:
         """Return whether a run, as Airflow tells of it, has the parameters of a job."""
-        return had_params(self.workflow, run["conf"] or {}, job.params)
+        conf = run["conf"] or {}
+        return had_params(self.workflow, conf, job.params, resumes="resume_from" in conf)
 
     def _clear(self, run_id: str, tasks: Collection[str]) -> bool:
         """Clear tasks of a run and what follows them, to run with the latest code; returns whether it is there."""

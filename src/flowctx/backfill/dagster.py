@@ -9,28 +9,33 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from flowctx.backfill import graphql
 from flowctx.backfill.again import going_on
-from flowctx.backfill.dagster_config import has_params, run_config
+from flowctx.backfill.dagster_config import RUN_TAG, has_params, run_config, run_tags
 from flowctx.backfill.dagster_retries import is_retry_awaited, is_to_be_retried, is_undecided, retry_of
-from flowctx.backfill.dagster_runs import failure_of, has_output, is_of, is_part, partitions_of, retried_by, time_of
+from flowctx.backfill.dagster_runs import (
+    failure_of,
+    has_output,
+    is_of,
+    is_of_several,
+    is_part,
+    partitions_of,
+    retried_by,
+    time_of,
+)
 from flowctx.backfill.dagster_starting import FORBIDDEN, STARTED, Place, Starting, Target, concerns_all, why_not_started
 from flowctx.backfill.http import JsonClient
-from flowctx.backfill.polling import MAX_ACTIVE, PAGE, POLL_SECONDS, PollingLauncher, UnderWay
+from flowctx.backfill.polling import MAX_ACTIVE, PAGE, POLL_SECONDS, PollingLauncher, UnderWay, under_way_otherwise
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.durability.run_ledgers import LEDGER_MARK
 from flowctx.core.errors import EngineError
-from flowctx.core.partitions.dagster_keys import dagster_key_parts, dagster_key_text
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_request import TAG_PREFIX, read_text
 
 _STOP_SECONDS = 60.0
 _BATCH_TAGS = ("flowctx/batch_id", "batch_id", "dagster/backfill")
-#: Our name for the run, which Dagster cannot be told to use for its id.
-RUN_TAG = "flowctx/run"
 _STATES = {
     "SUCCESS": PartitionState.OK,
     "FAILURE": PartitionState.FAILED,
@@ -167,15 +172,15 @@ class DagsterLauncher(PollingLauncher):
         target = self._targets[name := job.workflow or batch.workflow]
         workflow = target.workflow
         known = {run.run_id for run in (before, job.before) if run is not None}
-        if before is not None and (self._goes_on_anew(target, job, before) or self._is_of_several(workflow, before)):
+        if before is not None and self._goes_on_anew(target, job, before):
             # A re-execution would be of the same steps and partitions, with the same parameters; a run of all goes on
             # with what the ledger has of it.
             job, before = going_on(job, before), None
         if before is None and self._looks[name] > 0:
             self._looks[name] -= 1
             found = self._started(job)
-            if found is not None and found["runId"] not in known and self._is_of_this_launch(workflow, job, found):
-                return self._launched(job, found["runId"])
+            if found is not None and (there := self._there_already(workflow, job, found, known)) is not None:
+                return there
             known |= {found["runId"]} if found is not None else set()
         begun = partial(self._begun, workflow, job, known)
         answer = self._starting.once(partial(self._start, target, job, before), begun, again=before is not None)
@@ -202,23 +207,14 @@ class DagsterLauncher(PollingLauncher):
         """Whether what ran before goes on as a run of its own: a re-execution would not do what is due."""
         if job.other_params or job.accept_changes or before.part or before.state is PartitionState.PARTIAL:
             return True
-        if not (before.recorded or self._has_params(target.workflow, job, before)):
+        if before.state is PartitionState.FAILED and (job.from_step is not None or target.refreshes):
             return True
-        if before.state is not PartitionState.FAILED:
-            return False
-        return job.from_step is not None or target.refreshes or (not before.recorded and self.had_ledger(before))
-
-    def _has_params(self, workflow: Workflow, job: Job, before: PartitionRun) -> bool:
-        """Whether a run that no ledger has was given the parameters of a job, as far as Dagster still knows it."""
-        config = self._ask(graphql.CONFIG, id=before.run_id).get("runConfig") if job.params else None
-        return config is None or has_params(config, workflow, job.params)
-
-    def _is_of_several(self, workflow: Workflow, before: PartitionRun) -> bool:
-        """Whether a run was of a range of partitions, as those of Dagster's own backfills may be."""
-        if (scheme := workflow.partitions) is None:
-            return False
-        runs = self._runs({"runIds": [before.run_id]}, 1)
-        return any(len(list(islice(partitions_of(run, scheme), 2))) > 1 for run in runs)
+        for run in self._runs({"runIds": [before.run_id]}, 1):  # nothing, if it was deleted
+            if not (before.recorded or has_params(run, target.workflow, job.params)):
+                return True
+            if is_of_several(run, target.workflow):
+                return True
+        return before.state is PartitionState.FAILED and not before.recorded and self.had_ledger(before)
 
     def _start(self, target: Target, job: Job, before: PartitionRun | None) -> Mapping[str, Any]:
         if before is not None:
@@ -226,13 +222,7 @@ class DagsterLauncher(PollingLauncher):
             again = {"parentRunId": before.run_id, "strategy": strategy}
             return self._ask(graphql.AGAIN, params=again, repeat=False)
         workflow, place = target
-        tags = {RUN_TAG: job.run_id, **job.request.to_tags()}
-        if workflow.partitions is not None and job.key is not None:
-            values = dagster_key_parts(job.key, workflow.partitions)
-            tags["dagster/partition"] = dagster_key_text(values)
-            if len(values) > 1:
-                tags |= {f"dagster/partition/{name}": value for name, value in values.items()}
-        return self._launch(place, run_config(workflow.name, job), tags)
+        return self._launch(place, run_config(workflow.name, job), run_tags(workflow, job))
 
     def _launch(self, place: Place, config: Mapping[str, Any], tags: Mapping[str, str]) -> Mapping[str, Any]:
         location, repository, name = place
@@ -246,6 +236,17 @@ class DagsterLauncher(PollingLauncher):
     def _started(self, job: Job) -> dict[str, Any] | None:
         """Return the latest run of a job, if there is one."""
         return next(iter(self._runs(graphql.tagged(RUN_TAG, job.run_id), 1)), None)
+
+    def _there_already(
+        self, workflow: Workflow, job: Job, run: Mapping[str, Any], known: Collection[str]
+    ) -> PartitionRun | None:
+        """Go on with the run of a job that an earlier launch started, if it is one; beside others, start nothing."""
+        if run["runId"] in known:
+            return None
+        if has_params(run, workflow, job.params):
+            is_ours = self._is_of_this_launch(workflow, job, run)
+            return self._launched(job, run["runId"]) if is_ours else None
+        return self._refused(job, under_way_otherwise(run["runId"])) if run["status"] in LIVE else None
 
     def _is_of_this_launch(self, workflow: Workflow, job: Job, run: Mapping[str, Any]) -> bool:
         """Whether a run may be of this launch: it is under way, or did all of a job of which nothing was known."""
@@ -301,6 +302,7 @@ class DagsterLauncher(PollingLauncher):
                 keys = () if workflow.partitions is None else partitions_of(run, workflow.partitions)
                 if is_of(run, workflow, jobs) and (texts := [str(key) for key in keys]):
                     state = self._partition_run(run, texts[0], workflow)
+                    state = replace(state, other_params=not has_params(run, workflow, batch))
                     yield from (replace(state, partition=text) for text in texts)
 
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:

@@ -8,8 +8,9 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from flowctx.backfill.bulk import LANES, BulkLauncher
-from flowctx.backfill.dagster import LIVE, RUN_TAG, DagsterLauncher
+from flowctx.backfill.dagster import LIVE, DagsterLauncher
 from flowctx.backfill.dagster import launcher_from_env as native_from_env
+from flowctx.backfill.dagster_config import RUN_TAG
 from flowctx.backfill.dagster_retries import tags_of
 from flowctx.backfill.dagster_starting import STARTED, Place, Starting, why_not_started
 from flowctx.backfill.graphql import tagged

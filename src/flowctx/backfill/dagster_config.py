@@ -1,14 +1,20 @@
-"""The configuration of a run of Dagster's, in which the parameters of a workflow are."""
+"""The configuration of a run of Dagster's, in which the parameters of a workflow are, and its tags."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from flowctx.backfill.again import had_params
-from flowctx.core.batches.records import Job
+from flowctx.backfill.again import had_params, had_params_of_batch
+from flowctx.backfill.dagster_retries import tags_of
+from flowctx.core.batches.records import BatchRecord, Job
 from flowctx.core.data.encoding import to_json
+from flowctx.core.partitions.dagster_keys import dagster_key_parts, dagster_key_text
 from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.run_request import TAG_PREFIX
+
+#: Our name for the run, which Dagster cannot be told to use for its id.
+RUN_TAG: Final = f"{TAG_PREFIX}run"
 
 
 def run_config(workflow: str, job: Job) -> dict[str, Any]:
@@ -16,14 +22,28 @@ def run_config(workflow: str, job: Job) -> dict[str, Any]:
     return {"resources": {f"{workflow}_params": {"config": to_json(job.params)}}} if job.params else {}
 
 
-def has_params(config: Mapping[str, Any], workflow: Workflow, params: Mapping[str, Any]) -> bool:
-    """Return whether a run of such a configuration has these parameters, which its workflow or its caller gave it.
+def run_tags(workflow: Workflow, job: Job) -> dict[str, str]:
+    """Return the tags of the run of a job."""
+    tags = {RUN_TAG: job.run_id, **job.request.to_tags()}
+    if workflow.partitions is not None and job.key is not None:
+        values = dagster_key_parts(job.key, workflow.partitions)
+        tags["dagster/partition"] = dagster_key_text(values)
+        if len(values) > 1:
+            tags |= {f"dagster/partition/{name}": value for name, value in values.items()}
+    return tags
+
+
+def has_params(run: Mapping[str, Any], workflow: Workflow, params: Mapping[str, Any] | BatchRecord) -> bool:
+    """Return whether a run has these parameters, or those of a batch, which its workflow or its caller gave it.
 
     Example:
         >>> flow = Workflow("nav", params={"limit": 1, "fund": "GROWTH"})
-        >>> config = {"resources": {"nav_params": {"config": {"limit": 2}}}}
-        >>> has_params(config, flow, {"limit": 2, "fund": "GROWTH"}), has_params(config, flow, {"limit": 1})
+        >>> run = {"runConfig": {"resources": {"nav_params": {"config": {"limit": 2}}}}}
+        >>> has_params(run, flow, {"limit": 2, "fund": "GROWTH"}), has_params(run, flow, {"limit": 1})
         (True, False)
     """
-    resource = (config.get("resources") or {}).get(f"{workflow.name}_params") or {}
-    return had_params(workflow, resource.get("config") or {}, params)
+    resource = ((run["runConfig"] or {}).get("resources") or {}).get(f"{workflow.name}_params") or {}
+    given, resumes = resource.get("config") or {}, f"{TAG_PREFIX}resume_from" in tags_of(run)
+    if isinstance(params, BatchRecord):
+        return had_params_of_batch(workflow, given, params, resumes=resumes)
+    return had_params(workflow, given, params, resumes=resumes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final
 
 from flowctx.backfill.dagster_retries import tags_of
@@ -43,6 +44,11 @@ def partitions_of(run: Mapping[str, Any], scheme: PartitionScheme) -> Iterator[P
     except UnknownPartition:
         return
     yield from found if text is not None or len(found) < len(ends) else _range(found[0], found[1], scheme)
+
+
+def is_of_several(run: Mapping[str, Any], workflow: Workflow) -> bool:
+    """Return whether a run is of a range of partitions, as those of Dagster's own backfills may be."""
+    return workflow.partitions is not None and len(list(islice(partitions_of(run, workflow.partitions), 2))) > 1
 
 
 def _range(first: PartitionKey, last: PartitionKey, scheme: PartitionScheme) -> Iterator[PartitionKey]:

@@ -33,7 +33,7 @@ query ($filter: RunsFilter, $limit: Int, $cursor: String) {
   runsOrError(filter: $filter, limit: $limit, cursor: $cursor) { __typename
     ... on Runs { results {
       runId parentRunId status jobName startTime endTime updateTime assetSelection { path } assetCheckSelection { name }
-      stepKeysToExecute tags { key value }
+      stepKeysToExecute tags { key value } runConfig
       stats { ... on RunStatsSnapshot { materializations } } } }
     ... on Error { message } } }
 """
@@ -54,8 +54,6 @@ query ($id: ID!, $cursor: String) { runOrError(runId: $id) { __typename
     ... on MaterializationEvent { metadataEntries { label } }
     ... on ObservationEvent { metadataEntries { label } } } } } } }
 """
-
-CONFIG = "query ($id: ID!) { runOrError(runId: $id) { __typename ... on Run { runConfig } } }"
 
 STOP = """
 mutation ($ids: [String!]!) { terminateRuns(runIds: $ids, terminatePolicy: SAFE_TERMINATE) { __typename } }

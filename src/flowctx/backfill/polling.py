@@ -25,6 +25,14 @@ POLL_SECONDS: Final = 1.0
 PAGE: Final = 100
 
 
+def under_way_otherwise(run_id: str) -> str:
+    """Return why a partition does not run that an engine runs with other parameters."""
+    return (
+        f"run {run_id} of it is under way, with other parameters than those of the batch; when it has ended, or was "
+        "stopped, run the batch again with --retry-failed"
+    )
+
+
 class UnderWay(NamedTuple):
     """A run that has begun and has not ended."""
 

@@ -131,13 +131,19 @@ class Settling(NamedTuple):
     def settle_all(
         self, found: Iterator[PartitionRun], workflow: str, asked_at: datetime | None
     ) -> Iterator[SettledRun]:
-        """Settle runs of one workflow; what was known before is read for many at a time."""
+        """Settle runs of one workflow; what was known before is read for many at a time.
+
+        One with other parameters than those of the batch is left out, unless it was known.
+        """
         while some := list(islice(found, PAGE)):
             texts = {run.partition for run in some}
             outcomes = self.ledger.batches.iter_outcomes(self.batch_id, texts, workflow=workflow)
             known = {run.partition: run for run in outcomes}
             for run in some:
-                yield self.settle(replace(run, workflow=workflow), asked_at, known.get(run.partition))
+                before = known.get(run.partition)
+                is_known = before is not None and before.run_id == run.run_id and before.attempt > 0
+                if is_known or not run.other_params:
+                    yield self.settle(replace(run, workflow=workflow), asked_at, before)
 
     def _is_lost(self, workflow: str, outcome: PartitionRun, noted: PartitionRun | None) -> bool:
         """Whether a run had a ledger, and what it made is not known to be done, nor to have been pruned."""

@@ -95,6 +95,8 @@ class PartitionRun:
     workflow: str = ""
     #: Which worker process was at it, as runs name their owner, if one was: of the runs of others it knows nothing.
     worker: str | None = field(default=None, repr=False, compare=False)
+    #: Whether its engine says that it had other parameters than those of the batch.
+    other_params: bool = field(default=False, repr=False, compare=False)
 
     @property
     def label(self) -> str:

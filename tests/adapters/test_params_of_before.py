@@ -1,0 +1,124 @@
+"""Runs that engines have of a batch, with other parameters than a ledger that is new to the batch is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from adapters.engine_servers import Airflow, Dagster, Server
+from adapters.recorded_parts import record_failure
+from backfill.flows import flow
+from flowctx import Backfill
+from flowctx.backfill import LaunchListener, LaunchProgress
+from flowctx.backfill.airflow import AirflowLauncher
+from flowctx.backfill.dagster import DagsterLauncher
+from flowctx.core.batches.records import PartitionState
+from flowctx.core.durability.ledger import Ledger
+from flowctx.ledger import open_ledger
+
+pytestmark = pytest.mark.needs("airflow", "partitioned runs")  # as the server here
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return open_ledger("memory://")
+
+
+def launch(server: Server, ledger: Ledger, params: dict[str, Any], **how: Any) -> LaunchProgress:
+    """Launch one partition of a batch."""
+    launcher = AirflowLauncher(server.url) if isinstance(server, Airflow) else DagsterLauncher(server.url)
+    return Backfill(flow, "date=2012-01-02,tier=T2", "b", params=params, ledger=ledger).launch(launcher, **how)
+
+
+class EndsSoon(LaunchListener):
+    """Lets the runs of Airflow end after some looks at them."""
+
+    def __init__(self, airflow: Airflow) -> None:
+        self.airflow, self.looks = airflow, 0
+
+    def tick(self, progress: LaunchProgress) -> None:
+        self.looks += 1
+        if self.looks > 3:
+            self.airflow.state = "success"
+
+
+OTHERS = [({"number": 1}, {"number": 2}), ({"number": 2}, {}), ({}, {"number": 2})]
+
+
+@pytest.mark.parametrize("most", [0, 100])  # of runs that are listed
+@pytest.mark.parametrize(("first", "then"), OTHERS)
+def test_airflow_runs_what_had_other_parameters(
+    airflow: Airflow, ledger: Ledger, first: dict[str, Any], then: dict[str, Any], most: int
+) -> None:
+    """A success that was given others, or none where the batch has some, is no run of the batch."""
+    airflow.most = most
+    launch(airflow, open_ledger("memory://"), first)
+    assert launch(airflow, ledger, then).ended == {PartitionState.OK: 1}
+    assert [run["conf"].get("number") for run in airflow.runs.values()] == [first.get("number"), then.get("number")]
+    assert launch(airflow, open_ledger("memory://"), then).complete
+    assert len(airflow.runs) == 2
+
+
+@pytest.mark.parametrize(("first", "then"), OTHERS)
+def test_dagster_runs_what_had_other_parameters(
+    dagster: Dagster, ledger: Ledger, first: dict[str, Any], then: dict[str, Any]
+) -> None:
+    """As on Airflow."""
+    launch(dagster, open_ledger("memory://"), first)
+    assert launch(dagster, ledger, then).ended == {PartitionState.OK: 1}
+    configs = [(run["config"] or {}).get("resources", {}).get("filled_params", {}) for run in dagster.runs.values()]
+    assert [one.get("config", {}).get("number") for one in configs] == [first.get("number"), then.get("number")]
+    assert launch(dagster, open_ledger("memory://"), then).complete
+    assert len(dagster.runs) == 2
+
+
+def test_what_the_ledger_knows_keeps_its_parameters(airflow: Airflow, ledger: Ledger) -> None:
+    """What is done is not done again because the batch got others."""
+    airflow.most = 100
+    launch(airflow, ledger, {"number": 1})
+    assert launch(airflow, ledger, {"number": 2}, extend=True).before == {PartitionState.OK: 1}
+    assert len(airflow.runs) == 1
+
+
+@pytest.mark.parametrize("most", [0, 100])
+def test_airflow_starts_nothing_beside_a_run_with_other_parameters(airflow: Airflow, ledger: Ledger, most: int) -> None:
+    """It is not followed as if it were one of the batch; who launches the batch is told of it."""
+    airflow.most = most
+    launch(airflow, open_ledger("memory://"), {"number": 1})
+    (run,) = airflow.runs.values()
+    airflow.state = run["state"] = "running"
+    assert launch(airflow, ledger, {"number": 2}).ended == {PartitionState.FAILED: 1}
+    (failed,) = ledger.batches.iter_outcomes("b")
+    beside = f"run {run['dag_run_id']} of it is under way, with other parameters"
+    assert (failed.error or "").startswith(f"Airflow: {beside}")
+    airflow.state = run["state"] = "success"
+    assert launch(airflow, ledger, {"number": 2}, retry_failed=True).ended == {PartitionState.OK: 1}
+
+
+def test_dagster_starts_nothing_beside_a_run_with_other_parameters(dagster: Dagster, ledger: Ledger) -> None:
+    """As on Airflow."""
+    launch(dagster, open_ledger("memory://"), {"number": 1})
+    dagster.runs["run-0"]["status"] = "STARTED"
+    assert launch(dagster, ledger, {"number": 2}).ended == {PartitionState.FAILED: 1}
+    (failed,) = ledger.batches.iter_outcomes("b")
+    assert (failed.error or "").startswith("Dagster: run run-0 of it is under way, with other parameters")
+    assert len(dagster.runs) == 1
+    dagster.runs["run-0"]["status"] = "SUCCESS"
+    assert launch(dagster, ledger, {"number": 2}, retry_failed=True).ended == {PartitionState.OK: 1}
+
+
+@pytest.mark.parametrize("died", [False, True])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_run_that_somebody_has_cleared_is_let_run(airflow: Airflow, ledger: Ledger, number: int, died: bool) -> None:
+    """A failure of the ledger's that waits for Airflow again is not cleared meanwhile, and nothing runs beside it."""
+    airflow.most = 100
+    launch(airflow, open_ledger("memory://"), {"number": 1})
+    ((run_id, run),) = airflow.runs.items()
+    airflow.state = run["state"] = "running"
+    record_failure(ledger, "airflow", run_id, died=died, number=1)
+    how = {"retry_failed": True, "extend": True, "listener": EndsSoon(airflow)}
+    launch(airflow, ledger, {"number": number}, **how)
+    assert (airflow.cleared, len(airflow.runs), airflow.state) == ([], 1, "success" if number == 1 else "running")
+    (outcome,) = ledger.batches.iter_outcomes("b")
+    assert ("is under way, with other parameters" in (outcome.refused or "")) is (number == 2)
