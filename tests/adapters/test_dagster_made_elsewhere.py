@@ -1,5 +1,6 @@
 """Partitions made on Dagster and then elsewhere: who reads them on Dagster gets what the ledger calls current."""
 
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -169,6 +170,26 @@ def test_the_capture_before_one_that_failed_is_current(ledger, tmp_path):
     broken.step("one")(lambda ctx: StepResult.fail("no rows"))
     run(broken, partition="2012-10-26", batch_id="a")
     assert [made.read("2012-10-26", batch) for batch in ("a", None)] == [None, 5]
+
+
+@pytest.mark.parametrize("place", ["first", "second", "third"])
+def test_nothing_older_is_read_where_the_current_version_was_pruned(place, ledger, tmp_path):
+    """The first one is kept, and the third failed when it was made again; a file of the second one is still it."""
+    made = Made(DAYS, tmp_path)
+    for number, batch_id in enumerate(("first", "second", "third"), 1):
+        if batch_id == place:
+            made.on_dagster(number, "2012-10-26", batch_id)
+        else:
+            made.here(number, "2012-10-26", batch_id)
+    ledger.batches.keep("first")
+    ledger.prune(ledger.now() + timedelta(days=1))
+    assert made.read("2012-10-26") == 3
+    broken = Workflow("flow", partitions=DAYS)
+    broken.step("one")(lambda ctx: StepResult.fail("no rows"))
+    run(broken, partition="2012-10-26", batch_id="third")
+    assert [made.read("2012-10-26", batch) for batch in ("first", None)] == [1, 2 if place == "second" else None]
+    made.here(4, "2012-10-26", "fourth")
+    assert made.read("2012-10-26") == 4
 
 
 def test_a_part_on_dagster_is_read_as_it_was_made_last(ledger, tmp_path):

@@ -24,8 +24,11 @@ from flowctx import (
     outputs,
     resume,
     run,
+    stale,
 )
+from flowctx.backfill.again import RunsAgain
 from flowctx.backfill.joint import JointBackfill
+from flowctx.backfill.lacking import inputs_lacking
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunStatus
@@ -36,6 +39,7 @@ from flowctx.ledger.sql import SqlLedger
 from flowctx.local import plan_new_run
 from flowctx.testing import FakeClock
 from flowctx.testing.records import a_step
+from flowctx.versions.mending import ParamsAgain
 
 TIERS = PartitionScheme(tier=["T1", "T2"])
 nav = Workflow("nav", partitions=TIERS, params={"price": 1.0, "fail": False})
@@ -190,6 +194,38 @@ def test_what_is_made_again_after_it_was_pruned_is_not_current(ledger: Ledger, c
         assert prune(ledger, clock) == left
     make(ledger, clock, "new", price=4.0)
     assert [one.revision for one in ledger.captures()] == [2, 3]
+
+
+def test_nothing_older_stands_in_for_what_was_pruned(ledger: Ledger, clock: FakeClock) -> None:
+    """The first version is kept, the second was pruned, and the last one fails when it is made again: none is current.
+
+    What has read the first one is stale, and what would read one fails, until there is a newer one.
+    """
+    make(ledger, clock, "first", price=1.0)
+    run(rep, partition="T1", batch_id="reports", ledger=ledger, clock=clock).raise_for_failure()
+    make(ledger, clock, "second", price=2.0)
+    make(ledger, clock, "third", price=3.0)
+    assert prune(ledger, clock) == 1
+    resume("third-T1", nav, from_step="value", params={"fail": True}, ledger=ledger, clock=clock)
+    for which in ({}, {"known_at": clock.now()}):
+        with pytest.raises(VersionGone, match=r"T1: capture T1\|second \(revision 2, .* was pruned, and nothing older"):
+            outputs(nav, "value", ledger=ledger, **which)
+    [before] = stale(rep, ledger=ledger)
+    assert "captured again by T1|second after T1|first" in before.reason
+    failed = run(rep, partition="T1", batch_id="new", ledger=ledger, clock=clock)["line"]
+    assert failed.category == "DEPENDENCY"
+    assert str(failed.error).startswith("InputMissing: input 'now' of step 'line' needs partition tier=T1 of workflow")
+    assert "capture T1|second (revision 2, of " in str(failed.error)
+    assert run(rep, partition="T1", batch_id="first", ledger=ledger, clock=clock).status == "ok"
+    assert inputs_lacking(Backfill(rep, "tier=T1", "other", ledger=ledger), RunsAgain()).count == 1
+    assert stale(nav, ledger=ledger) == []
+    mends = ParamsAgain(nav, ledger, {})
+    mends.check(nav.partitions.keys() if nav.partitions else ())
+    with pytest.raises(VersionGone, match=r"tier=T1: capture T1\|second"):
+        mends(nav.partition_key("T1"))
+    make(ledger, clock, "fourth", price=2.0)
+    assert [output["nav"] for output in outputs(nav, "value", ledger=ledger).values()] == [2.0]
+    assert run(rep, partition="T1", batch_id="new", ledger=ledger, clock=clock).status == "ok"
 
 
 # -- beside a prune, in a database ------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from flowctx.backfill.again import RunsAgain
 from flowctx.backfill.joint import JointBackfill
 from flowctx.backfill.plan import Backfill
 from flowctx.core.batches.records import Job, PartitionRun
-from flowctx.core.durability.versions import by_partition, version_to_read
+from flowctx.core.durability.current import versions_to_read
+from flowctx.core.durability.versions import Version
 from flowctx.core.errors import CalendarError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
@@ -122,10 +123,10 @@ class _Look:
                 wanted.setdefault(read[:2], {}).update(dict.fromkeys(keys))
         found: set[tuple[str, str, PartitionKey | None]] = set()
         for (workflow, step), some in wanted.items():
-            versions = self._ledger.versions(workflow, step, list(some), batch_id=self._batch_id) if some else ()
-            there = by_partition(versions)
-            chosen = ((key, version_to_read(there.get(key, ()), self._batch_id)) for key in some)
-            found |= {(workflow, step, key) for key, one in chosen if one is None or not one.is_read}
+            versions = self._ledger.versions(workflow, step, list(some), batch_id=self._batch_id) if some else []
+            chosen = versions_to_read(self._ledger, workflow, versions, self._batch_id)
+            there = {key for key, one in chosen.items() if isinstance(one, Version) and one.is_read}
+            found |= {(workflow, step, key) for key in some if key not in there}
         return found
 
     def _why(self, read: _Read, missing: set[tuple[str, str, PartitionKey | None]]) -> str:

@@ -1,14 +1,26 @@
 """Outputs that the ledger has and Dagster's files have not, or have older: of runs that went on elsewhere."""
 # No `from __future__ import annotations`: like its neighbours, which Dagster reads.
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from flowctx.core.durability.current import pruned_beside
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.recorded import find_run, recorded_envelope
 from flowctx.core.durability.records import RunRecord, RunStatus
-from flowctx.core.durability.versions import Version, newest, older_with_step, version_to_read, without_step
+from flowctx.core.durability.versions import (
+    PrunedVersion,
+    Version,
+    comes_after,
+    newest,
+    newest_known,
+    newest_pruned,
+    older_with_step,
+    pruned_text,
+    without_step,
+)
 from flowctx.core.errors import ArtifactError
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import Envelope
@@ -97,10 +109,15 @@ class RecordedOutputs:
 
         Raises:
             ArtifactError: The current capture was made without the step; or none is current, since the one that is
-                stored failed when it was made again.
+                stored failed when it was made again, or one that was newer than what is there was pruned.
         """
         versions = self._versions(place)
-        current = version_to_read(versions, None)
+        gone = itertools.chain.from_iterable(pruned_beside(self.ledger, place.workflow, versions).values())
+        if (pruned := newest_pruned(versions, gone)) is not None:
+            if self._stands(place, stored, pruned, versions):
+                return None
+            raise ArtifactError(f"{output_name(place.asset_path, place.key)} has no output: {pruned_text(pruned)}")
+        current = newest_known(versions, ())
         if stored is not None and (current is None or not self._is_newer(place.workflow, current, stored, versions)):
             if not self._has_failed_since(place, stored, versions):
                 return None
@@ -135,6 +152,16 @@ class RecordedOutputs:
                 f"{version.run_id} has begun to make again since it was stored: {how}"
             )
         return found
+
+    def _stands(
+        self, place: OutputPlace, stored: StoredOutput | None, pruned: PrunedVersion, versions: Sequence[Version]
+    ) -> bool:
+        """Whether a file is of what was current and was pruned, or of something newer that has not failed since."""
+        if stored is None or stored.capture_id == pruned.capture_id:
+            return stored is not None
+        version = _of_capture(versions, stored.capture_id)
+        is_newer = version is not None and not comes_after(pruned, version)
+        return is_newer and not self._has_failed_since(place, stored, versions)
 
     def _versions(self, place: OutputPlace) -> list[Version]:
         if not place.workflow:

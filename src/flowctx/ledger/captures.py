@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, OnCaptured, RunRecord
 from flowctx.core.errors import AlreadyCaptured, CaptureHeld
@@ -42,13 +42,24 @@ class Claim:
         return capture.holder not in (self.holder, self.instead_of)
 
 
-def decide_claim(claim: Claim, rivals: Sequence[Capture], pruned: Mapping[str, int], now: datetime) -> Capture:
+class PrunedCapture(NamedTuple):
+    """A capture of a subject that was complete, and was pruned."""
+
+    #: Its revision.
+    revision: int
+    #: When it was complete first.
+    completed_at: datetime
+
+
+def decide_claim(
+    claim: Claim, rivals: Sequence[Capture], pruned: Mapping[str, PrunedCapture], now: datetime
+) -> Capture:
     """Return the capture as granted.
 
     Args:
         claim: What is asked for.
         rivals: All captures of the subject.
-        pruned: The revisions of those that were pruned, by their ids: none is given to another capture, and a capture
+        pruned: Those that were pruned, by their ids: no revision of them is given to another capture, and a capture
             that is made anew has its own again, and is no newer than it was. Those before a rival's need not be there,
             but for its own.
         now: The time now.
@@ -60,11 +71,13 @@ def decide_claim(claim: Claim, rivals: Sequence[Capture], pruned: Mapping[str, i
     before = next((capture for capture in rivals if capture.key == claim.key), None)
     _refuse(filter(claim.is_held_by_another, rivals), before, now, claim.on_captured)
     taken = {rival.revision for rival in rivals}
-    revision = pruned.get(claim.key.capture_id)
+    own = pruned.get(claim.key.capture_id)
     if before is not None:
-        revision = before.revision
-    elif revision is None or revision in taken:
-        revision = 1 + max([*pruned.values(), *taken], default=0)
+        revision, first = before.revision, before.first_completed_at or before.completed_at
+    elif own is not None and own.revision not in taken:
+        revision, first = own
+    else:
+        revision, first = 1 + max([*(one.revision for one in pruned.values()), *taken], default=0), None
     return Capture(
         key=claim.key,
         revision=revision,
@@ -76,7 +89,7 @@ def decide_claim(claim: Claim, rivals: Sequence[Capture], pruned: Mapping[str, i
         run_id=claim.run_id,
         lease_until=now + claim.lease,
         claimed_at=now,
-        first_completed_at=(before.first_completed_at or before.completed_at) if before else None,
+        first_completed_at=first,
     )
 
 

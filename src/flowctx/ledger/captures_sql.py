@@ -14,14 +14,14 @@ from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, O
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.ledger.among import chunks
 from flowctx.ledger.artifacts import rolled_back
-from flowctx.ledger.captures import Claim, by_subject, decide_claim
+from flowctx.ledger.captures import Claim, PrunedCapture, by_subject, decide_claim
 from flowctx.ledger.database import Database
 from flowctx.ledger.driver import execute
 from flowctx.ledger.reads import reads_in, reads_text
 from flowctx.ledger.refusals import no_longer_held, superseded, taken_over
-from flowctx.ledger.rows import capture_record, capture_row, stamp
+from flowctx.ledger.rows import capture_record, capture_row, damaged, stamp
 from flowctx.ledger.statements import find_pruned_of, find_rivals_of, lock_subject, numbered, put, streamed
-from flowctx.ledger.tables import attempts, captures, runs, steps
+from flowctx.ledger.tables import attempts, captures, pruned_captures, runs, steps
 
 #: What no two captures have in common, in the order in which they are read.
 _PLACE = (captures.c.subject, captures.c.revision)
@@ -170,11 +170,14 @@ class SqlCaptures:
         """Return the revision of the current capture of each of some subjects that has one."""
         of_each = select(captures.c.subject, func.max(captures.c.revision)).group_by(captures.c.subject)
         query = of_each.where(can_be_read(captures))
-        return {
-            subject: revision
-            for some in chunks(list(idempotency_keys))
-            for subject, revision in self._database.tuples(query.where(captures.c.subject.in_(some)))
-        }
+        gone = select(pruned_captures.c.subject, func.max(pruned_captures.c.revision)).where(is_not_there_again())
+        found: dict[str, int] = {}
+        for some in chunks(list(idempotency_keys)):
+            there = self._database.tuples(query.where(captures.c.subject.in_(some)))
+            pruned = gone.where(pruned_captures.c.subject.in_(some)).group_by(pruned_captures.c.subject)
+            last = dict(map(tuple, self._database.tuples(pruned)))
+            found |= {subject: revision for subject, revision in there if revision > last.get(subject, 0)}
+        return found
 
     def count_superseded(self, batch_id: str, workflow: str, *, limit: int) -> int:
         """Return how many captures of a batch are not current, because a later one of the same subject can be read."""
@@ -183,16 +186,19 @@ class SqlCaptures:
         some = select(runs.c.run_key).where(*of_batch).order_by(runs.c.partition.desc(), runs.c.run_key.desc())
         looked_at = some.limit(limit).subquery("looked_at")
         own, later = captures.alias("own"), captures.alias("later")
-        is_later = (later.c.subject == own.c.subject, later.c.revision > own.c.revision, can_be_read(later))
+        is_later, was_later = (
+            exists().where(one.subject == own.c.subject, one.revision > own.c.revision, counts)
+            for one, counts in ((later.c, can_be_read(later)), (pruned_captures.c, is_not_there_again()))
+        )
         query = select(func.count()).select_from(looked_at).join(own, own.c.holder == looked_at.c.run_key)
-        ((count,),) = self._database.tuples(query.where(exists().where(*is_later)))
+        ((count,),) = self._database.tuples(query.where(or_(is_later, was_later)))
         return int(count)
 
 
 def pruned_revisions(
     at: Connection, wanted: Sequence[CaptureKey], rivals: Iterable[Capture]
-) -> dict[str, dict[str, int]]:
-    """Return the revisions, by subject and capture id, of captures that were pruned and may matter to a claim.
+) -> dict[str, dict[str, PrunedCapture]]:
+    """Return, by subject and capture id, the captures that were pruned and may matter to a claim.
 
     Those are the ones that are wanted, and of each of their subjects the ones after the last that is there.
 
@@ -205,9 +211,13 @@ def pruned_revisions(
     for rival in rivals:
         last[rival.key.idempotency_key] = max(last[rival.key.idempotency_key], rival.revision)
     asked = {**numbered(last), **numbered(last.values(), "after"), **numbered((key.capture_id for key in wanted), "c")}
-    found: dict[str, dict[str, int]] = {}
-    for subject, capture_id, revision in sorted(execute(at, find_pruned_of(len(wanted)), asked)):
-        found.setdefault(subject, {})[capture_id] = int(revision)
+    found: dict[str, dict[str, PrunedCapture]] = {}
+    for subject, capture_id, revision, completed_at in sorted(execute(at, find_pruned_of(len(wanted)), asked)):
+        try:
+            pruned = PrunedCapture(int(revision), datetime.fromisoformat(completed_at))
+        except (TypeError, ValueError) as exc:
+            raise damaged(f"what the ledger holds of the pruned capture {capture_id}", exc) from exc
+        found.setdefault(subject, {})[capture_id] = pruned
     return found
 
 
@@ -215,6 +225,13 @@ def can_be_read(table: Any) -> Any:
     """Return the condition that a capture is complete, or a hole."""
     is_hole = and_(table.c.state == str(CaptureState.RELEASED), table.c.completed_at.is_not(None))
     return or_(table.c.state == str(CaptureState.COMPLETE), is_hole)
+
+
+def is_not_there_again() -> Any:
+    """Return the condition that what was pruned was not made again since: of that, the capture tells what it is."""
+    again = captures.alias("again")
+    is_there = (again.c.subject == pruned_captures.c.subject, again.c.revision == pruned_captures.c.revision)
+    return ~exists().where(*is_there)
 
 
 def _is(key: CaptureKey) -> tuple[Any, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -23,7 +23,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.artifacts_memory import MemoryArtifacts
-from flowctx.ledger.captures import Claim, by_subject, decide_claim, let_go, refuse_hole, settled
+from flowctx.ledger.captures import Claim, PrunedCapture, by_subject, decide_claim, let_go, refuse_hole, settled
 from flowctx.ledger.old_names import OldNames
 from flowctx.ledger.ownership import follower_key, owned, refuse_alive, refuse_known, refuse_unseen, reopened
 from flowctx.ledger.pruning_memory import MemoryPruning
@@ -265,7 +265,11 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
 
     def _claim(self, claim: Claim, *, only_ask: bool = False) -> Capture:
         subject = claim.key.idempotency_key
-        pruned = {one.capture_id: one.revision for (of, _), (_, one) in self._pruned.items() if of == subject}
+        pruned = {
+            one.capture_id: PrunedCapture(one.revision, datetime.fromisoformat(one.completed_at))
+            for (of, _), (_, one) in self._pruned.items()
+            if of == subject
+        }
         granted = decide_claim(claim, self.captures(idempotency_key=subject), pruned, self.now())
         if only_ask:
             return granted
@@ -321,9 +325,19 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
 
     def current_revisions(self, idempotency_keys: Collection[str]) -> dict[str, int]:
         """Return the revision of the current capture of each of some subjects that has one."""
+        there, gone = self._last_readable(), self._last_pruned()
+        return {key: there[key] for key in idempotency_keys if there.get(key, 0) > gone.get(key, 0)}
+
+    def _last_readable(self) -> dict[str, int]:
+        """Return of each subject the last revision that can be read."""
         found = (one for one in self.captures() if one.state is CaptureState.COMPLETE or one.is_hole)
-        revisions = {capture.key.idempotency_key: capture.revision for capture in found}
-        return {key: revisions[key] for key in idempotency_keys if key in revisions}
+        return {capture.key.idempotency_key: capture.revision for capture in found}
+
+    def _last_pruned(self) -> dict[str, int]:
+        """Return of each subject the last revision that was pruned, and was not made again since."""
+        with self._lock:
+            there = {(capture.key.idempotency_key, capture.revision) for capture in self._captures.values()}
+            return dict(sorted(self._pruned.keys() - there))
 
     def count_superseded(self, batch_id: str, workflow: str, *, limit: int) -> int:
         """Return how many captures of a batch are not current, because a later one of the same subject can be read."""
@@ -331,8 +345,9 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
         latest = sorted(some, key=lambda run: str(run.context.partition or ""), reverse=True)[:limit]
         keys = {run.key.digest for run in latest}
         held = [capture for capture in self.captures(workflow=workflow) if capture.holder in keys]
-        current = self.current_revisions({capture.key.idempotency_key for capture in held})
-        return sum(current.get(capture.key.idempotency_key, 0) > capture.revision for capture in held)
+        there, gone = self._last_readable(), self._last_pruned()
+        keys_of = ((capture.key.idempotency_key, capture.revision) for capture in held)
+        return sum(max(there.get(key, 0), gone.get(key, 0)) > revision for key, revision in keys_of)
 
     def remember_engine_name(self, engine: str, workflow: str, name: str, dimensions: Sequence[str] = ()) -> None:
         """Remember a name under which an engine has a workflow."""

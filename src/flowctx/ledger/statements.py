@@ -162,7 +162,8 @@ def find_pruned_of(count: int) -> Any:
     pruned, each = pruned_captures.c, zip(_numbers(count), _numbers(count, "after", Integer), strict=True)
     later = or_(*(and_(pruned.subject == subject, pruned.revision > after) for subject, after in each))
     named = pruned.capture_id.in_(_numbers(count, "c"))
-    return union_all(*(select(pruned.subject, pruned.capture_id, pruned.revision).where(w) for w in (later, named)))
+    columns = (pruned.subject, pruned.capture_id, pruned.revision, pruned.completed_at)
+    return union_all(*(select(*columns).where(which) for which in (later, named)))
 
 
 def numbered(values: Iterable[Any], name: str = "n") -> dict[str, Any]:

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 
 from flowctx.core.durability.records import Capture, RunRecord, RunStatus
 from flowctx.core.errors import FlowctxError
-from flowctx.ledger.captures import Claim, decide_claim
+from flowctx.ledger.captures import Claim, PrunedCapture, decide_claim
 from flowctx.ledger.captures_sql import pruned_revisions
 from flowctx.ledger.driver import execute, execute_all, execute_many
 from flowctx.ledger.ownership import owned
@@ -128,7 +128,9 @@ def _put_all(at: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) ->
         execute_many(at, put(at, table), rows)
 
 
-def _granted(wanted: Beginning, rivals: Sequence[Capture], pruned: Mapping[str, int], now: datetime) -> Capture:
+def _granted(
+    wanted: Beginning, rivals: Sequence[Capture], pruned: Mapping[str, PrunedCapture], now: datetime
+) -> Capture:
     """Return the capture of a new run, unless somebody is to be fenced off for it."""
     run = wanted.run
     if run.is_part or run.capture is None or any(rival.key == run.capture for rival in rivals):

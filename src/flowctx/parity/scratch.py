@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flowctx import local
+from flowctx.core.durability.current import versions_to_read
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.durability.versions import Version, older_with_step, without_step
-from flowctx.core.errors import InputMissing, LedgerError, NoLedger
+from flowctx.core.errors import InputMissing, LedgerError, NoLedger, VersionGone
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.printable import amount
 from flowctx.core.workflow.context import WorkflowContext
@@ -83,7 +83,9 @@ def _recorded(
         results: dict[str, StepResult] = {}
         for step, needed in steps.items():
             versions = ledger.versions(source.name, step, [key])
-            version = VersionChoice().version(versions)
+            version = versions_to_read(ledger, source.name, versions).get(key)
+            if isinstance(version, VersionGone):
+                raise InputMissing(f"{key or source.name}: {version}")
             older = None if version is None or version.has_step else older_with_step(version, versions)
             if version is not None and older is not None:
                 raise InputMissing(f"{key or source.name}, {without_step(step, version, older)}")

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from flowctx.core.durability.current import versions_to_read
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus
 from flowctx.core.durability.version_choice import VersionChoice
@@ -30,16 +31,20 @@ def _ended(ledger: Ledger, run: RunRecord, status: RunStatus = RunStatus.OK) -> 
 
 
 def _current(ledger: Ledger) -> str | None:
-    """Return the run whose version is current, as all that tell it do."""
+    """Return the run whose version is current, as all that tell it do; ``"pruned"`` where that is not there."""
     versions, pruned = ledger.versions("flow", "a", [_KEY]), ledger.pruned_versions("flow", [_KEY])
-    choices = (VersionChoice(), VersionChoice(known_at=ledger.now()))
-    read, known = (choice.version(versions, pruned) for choice in choices)
+    found = [versions_to_read(ledger, "flow", versions).get(_KEY)]
+    for choice in (VersionChoice(), VersionChoice(known_at=ledger.now())):
+        try:
+            found.append(choice.version(versions, pruned))
+        except VersionGone as exc:
+            found.append(exc)
     captures = ledger.captures(workflow="flow")
     current = ledger.current_revisions({one.key.idempotency_key for one in captures})
     listed = [one.run_id for one in captures if current.get(one.key.idempotency_key) == one.revision]
-    found = [version.run_id for version in (read, known) if version is not None]
-    assert found == listed * 2
-    return listed[0] if listed else None
+    runs = {"pruned" if isinstance(one, VersionGone) else one.run_id if one is not None else None for one in found}
+    assert (listed or [None]) == [None if one == "pruned" else one for one in runs]
+    return next(iter(runs))
 
 
 def _known(ledger: Ledger, time: datetime) -> str | None:
@@ -137,6 +142,37 @@ class CurrentContract:
             assert ledger.prune(clock.now()) == would
             assert [capture.run_id for capture in ledger.captures()] == runs
             assert _current(ledger) == (newer or "r1")
+
+    @pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.PARTIAL, RunStatus.CANCELED, RunStatus.RUNNING])
+    @pytest.mark.parametrize("again", [RunStatus.OK, RunStatus.FAILED])
+    def test_nothing_older_is_current_instead_of_what_was_pruned(
+        self, ledger: Ledger, clock: FakeClock, status: RunStatus, again: RunStatus
+    ) -> None:
+        """A version that is kept stays; what came after it was pruned, and the last one is being made again, or failed.
+
+        What was pruned and is made again is judged by what becomes of that.
+        """
+        for number in (1, 2, 3):
+            _ended(ledger, _run(f"r{number}", f"b{number}"))
+            clock.advance(MINUTE)
+        ledger.batches.keep("b1")
+        ledger.prune(clock.now())
+        assert _current(ledger) == "r3"
+        assert [ledger.count_superseded(f"b{number}", "flow", limit=9) for number in (1, 3)] == [1, 0]
+        begun = ledger.begin(_run("r4", "b3"))
+        if status is not RunStatus.RUNNING:
+            ledger.finish(begun, status)
+        assert [capture.run_id for capture in ledger.captures()] == ["r1", "r4"]
+        assert (_current(ledger), ledger.count_superseded("b1", "flow", limit=9)) == ("pruned", 1)
+        clock.advance(MINUTE)
+        _ended(ledger, _run("r5", "b2"), again)
+        for _ in range(2):
+            assert _current(ledger) == ("r5" if again is RunStatus.OK else "r1")
+            assert ledger.count_superseded("b1", "flow", limit=9) == (again is RunStatus.OK)
+            clock.advance(timedelta(days=1))
+            ledger.prune(clock.now() - MINUTE)
+        with pytest.raises(VersionGone):
+            _known(ledger, NOON + MINUTE)
 
     def test_what_is_let_go_was_heard_of_then(self, ledger: Ledger, clock: FakeClock) -> None:
         """A prune of what is older leaves it with its run: else an older version would pass for what was known."""

@@ -142,22 +142,17 @@ class StepVersions:
         """Return whether any version of some partitions that may be meant, or one before it, has the step."""
         return any(version.has_step for _, versions, _ in self.each(keys, (choice,)) for version in versions)
 
-    def all_chosen(
+    def chosen_or_gone(
         self, keys: Iterable[PartitionKey | None], *choices: VersionChoice
-    ) -> Iterator[tuple[PartitionKey | None, tuple[Version | None, ...]]]:
+    ) -> Iterator[tuple[PartitionKey | None, tuple[Version | None, ...] | VersionGone]]:
         """Yield partitions in their order, each with the versions that are meant, those that there are; read once.
+
+        Of a partition of which one was pruned or written over since, it is the error that says so.
 
         Raises:
             ContextError: A time that is meant lies ahead.
             UnknownBatch: Nobody remembers a batch that is meant.
-            VersionGone: A version was there, and was pruned or written over since.
         """
-        return ((key, found) for key, found, _ in self._found(keys, choices))
-
-    def chosen_or_gone(
-        self, keys: Iterable[PartitionKey | None], *choices: VersionChoice
-    ) -> Iterator[tuple[PartitionKey | None, tuple[Version | None, ...] | VersionGone]]:
-        """Yield what :meth:`all_chosen` yields; of a partition of which a version is gone, the error that says so."""
         return ((key, found) for key, found, _ in self._found_or_gone(keys, choices))
 
     def _found(

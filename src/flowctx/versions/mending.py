@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flowctx.core.batches.partition_params import PARAMS_AGAIN, PartitionParams
+from flowctx.core.durability.current import versions_to_read
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.param_changes import removed_params
 from flowctx.core.durability.records import RunRecord
-from flowctx.core.durability.version_choice import VersionChoice
-from flowctx.core.durability.versions import by_partition
-from flowctx.core.errors import BatchError, PartitionError
+from flowctx.core.durability.versions import Version
+from flowctx.core.errors import BatchError, PartitionError, VersionGone
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.partitions.selection_text import selection_text
@@ -117,9 +117,9 @@ class ParamsAgain(PartitionParams):
         """
         rest, name = iter(keys), self.workflow.name
         while page := list(itertools.islice(rest, _PAGE)):
-            of_each = by_partition(self.ledger.versions(name, next(iter(self.workflow.steps)), page))
-            found = [VersionChoice().version(versions) for versions in of_each.values()]
-            for run in self.ledger.runs_of({one.run_key for one in found if one is not None}).values():
+            versions = self.ledger.versions(name, next(iter(self.workflow.steps)), page)
+            found = versions_to_read(self.ledger, name, versions).values()
+            for run in self.ledger.runs_of({one.run_key for one in found if isinstance(one, Version)}).values():
                 self._refuse_lost(run)
 
     def _refuse_lost(self, run: RunRecord) -> None:
@@ -151,7 +151,9 @@ class ParamsAgain(PartitionParams):
         last = self._last
         if last is None or last[0] != key:
             name, step = self.workflow.name, next(iter(self.workflow.steps))
-            version = VersionChoice().version(self.ledger.versions(name, step, [key]))
+            version = versions_to_read(self.ledger, name, self.ledger.versions(name, step, [key])).get(key)
+            if isinstance(version, VersionGone):
+                raise VersionGone(f"{key}: {version}") from version
             run = self.ledger.get_run(version.run_id, workflow=name, partition=key) if version is not None else None
             last = self._last = (key, run)
         return last[1]

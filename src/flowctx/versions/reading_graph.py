@@ -10,11 +10,19 @@ from typing import NamedTuple
 
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.asking import Asked, asked_now
+from flowctx.core.durability.current import pruned_beside
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.reading import known_time
 from flowctx.core.durability.records import RunRecord, StepRecord, VersionRead
 from flowctx.core.durability.version_choice import VersionChoice
-from flowctx.core.durability.versions import Version, comes_after, version_read
+from flowctx.core.durability.versions import (
+    PrunedVersion,
+    Version,
+    comes_after,
+    newest_known,
+    newest_pruned,
+    version_read,
+)
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
@@ -33,8 +41,8 @@ class _Behind(NamedTuple):
 
     reader: Made
     read: VersionRead
-    #: What is current instead; ``None``: what was read is stale itself.
-    now: Version | None = None
+    #: What is current instead, or was before it was pruned; ``None``: what was read is stale itself.
+    now: Version | PrunedVersion | None = None
     gone: bool = False
     #: Whether it was not read, and would be now; or was read, and would not be now.
     added: bool = False
@@ -63,6 +71,8 @@ class ReadingGraph:
         self._as_of: dict[str, bool] = {}
         self._readers: dict[Made, list[tuple[Made, VersionRead]]] = {}
         self._versions: dict[Made, list[Version]] = {}
+        #: What was current of them and was pruned, where what is there is older.
+        self._pruned: dict[Made, PrunedVersion] = {}
         #: What runs have recorded that have claimed no capture, by the run's key and the step.
         self._unclaimed: dict[tuple[str, str], tuple[StepStatus, str]] = {}
         self._unclaimed_runs: dict[str, RunRecord] = {}
@@ -118,7 +128,10 @@ class ReadingGraph:
         """Note a reader that is stale by what it has read; return the key of the run that made what is there now."""
         source = _made(read)
         self._readers.setdefault(source, []).append((reader, read))
-        now = CURRENT.version(self._versions[source])
+        now = self._current(source)
+        if (pruned := self._pruned.get(source)) is not None and self._is_superseded(read, pruned):
+            behind.append(_Behind(reader, read, pruned))
+            return None
         gone = now is None or self._is_older(now, read)
         held = gone and self._is_held(read)
         if not held and (now is None or self._differs(read, now)):
@@ -137,7 +150,7 @@ class ReadingGraph:
         self._look_up({Made(one.workflow, key, one.step) for _, one in asked for key in one.added})
         for reader, one in asked:
             for key in one.added:
-                now = CURRENT.version(self._versions[Made(one.workflow, key, one.step)])
+                now = self._current(Made(one.workflow, key, one.step))
                 if now is not None and now.ended_well and now.has_step and not now.is_hole:
                     yield _Behind(reader, version_read(one.workflow, one.step, now), added=True)
             for read in one.removed:
@@ -158,7 +171,7 @@ class ReadingGraph:
                 revision=read.revision,
                 now=now.capture_id if now is not None else None,
                 batch_id=now.batch_id if now is not None else None,
-                without_step=now is not None and not now.has_step,
+                without_step=isinstance(now, Version) and not now.has_step,
                 gone=gone,
                 added=added,
                 removed=removed,
@@ -174,8 +187,22 @@ class ReadingGraph:
                 self._versions[made] = []
                 of_step.setdefault((made.workflow, made.step), []).append(made.partition)
         for (workflow, step), partitions in of_step.items():
-            for version in self.ledger.versions(workflow, step, partitions):
+            found = self.ledger.versions(workflow, step, partitions)
+            for version in found:
                 self._versions[Made(workflow, version.partition, step)].append(version)
+            for key, pruned in pruned_beside(self.ledger, workflow, found).items():
+                made = Made(workflow, key, step)
+                if (newest := newest_pruned(self._versions[made], pruned)) is not None:
+                    self._pruned[made] = newest
+
+    def _current(self, made: Made) -> Version | None:
+        """Return the version that is read now; ``None`` where that is none, or was pruned."""
+        return None if made in self._pruned else newest_known(self._versions[made], ())
+
+    def _is_superseded(self, read: VersionRead, pruned: PrunedVersion) -> bool:
+        """Whether what was read is older than what was current since, and was pruned."""
+        version = self._version_of(read)
+        return version is not None and comes_after(pruned, version)
 
     def _look_up_unclaimed(self, reads: Iterable[VersionRead]) -> None:
         """Find what was made in runs of some steps, before any capture was claimed."""

@@ -8,6 +8,7 @@ from datetime import date
 
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import StepRecord
+from flowctx.core.errors import VersionGone
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow, expect_workflow, workflows_read
 from flowctx.versions.changes import Tolerance
@@ -83,9 +84,11 @@ def iter_stale(
     versions = StepVersions(there, workflow, first)
     graph = ReadingGraph(there, Tolerance(atol=atol, rtol=rtol), workflows_read(workflow))
     now = {step.name: step.code_version for step in workflow.steps.values()} if code else {}
-    chosen = versions.all_chosen(versions.keys(select, until), CURRENT)
+    chosen = versions.chosen_or_gone(versions.keys(select, until), CURRENT)
     while page := list(itertools.islice(chosen, _PAGE)):
-        current = {Made(workflow.name, key, None): version for key, (version,) in page if version is not None}
+        # Of what is gone, there is nothing that could be stale.
+        known = ((key, found[0]) for key, found in page if not isinstance(found, VersionGone))
+        current = {Made(workflow.name, key, None): version for key, version in known if version is not None}
         records = graph.explore({made: version.run_key for made, version in current.items()}, every=code)
         for made, version in current.items():
             changed = _changed(records.get(version.run_key, ()), now)

@@ -108,6 +108,24 @@ def test_a_value_that_is_not_there_is_never_ready(days, ledger, which):
     assert list(found) == [f"date=2026-01-0{day}|fund=A" for day in ((5,) if which == "own" else (5, 6))]
 
 
+def test_a_value_whose_current_version_was_pruned_is_not_ready(days, ledger):
+    """Its reader would fail, since nothing older stands in, until it is made again."""
+    month = roll_up(days.output("value"))
+    capture(days, ledger, "date=2026-01-05..2026-01-30")
+    key = days.partition_key("2026-01-14|A")
+    for batch_id in ("first", "second", "third"):
+        run(days, partition=key, batch_id=batch_id, ledger=ledger).raise_for_failure()
+    ledger.batches.keep("first")
+    ledger.prune(ledger.now() + timedelta(days=1))
+    assert ready(month, ledger) == {"month=2026-01-31": FIRST}
+    days.bad.add(str(key))
+    run(days, partition=key, batch_id="third", ledger=ledger)
+    assert ready(month, ledger) == {}
+    days.bad.clear()
+    run(days, partition=key, batch_id="fourth", ledger=ledger)
+    assert ready(month, ledger) == {"month=2026-01-31": FIRST}
+
+
 def test_a_month_that_a_run_is_at_is_not_ready_until_that_has_failed(days, ledger):
     """A batch makes it right now, for the first time or once more: nothing is started beside it, unless it is dead."""
     month, found, failing = Workflow("month", partitions=MONTHS), [], [True, False, False]

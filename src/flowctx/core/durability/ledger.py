@@ -287,7 +287,8 @@ class Ledger(RunLedger, Protocol):
     def current_revisions(self, idempotency_keys: Collection[str]) -> dict[str, int]:
         """Return the revision of the current capture of each of some subjects that has one.
 
-        That is the one that is read: the last that is complete, or whose run was skipped.
+        That is the one that is read: the last that is complete, or whose run was skipped, unless one after it was
+        pruned.
         """
         ...
 

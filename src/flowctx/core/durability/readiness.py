@@ -12,10 +12,11 @@ from typing import Any, Final, NamedTuple
 
 from flowctx.core.dates.zones import last_day_before
 from flowctx.core.durability.asking import asked_of
+from flowctx.core.durability.current import versions_to_read
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.reading import known_time
 from flowctx.core.durability.records import RunStatus, StepRecord, VersionRead
-from flowctx.core.durability.versions import Version, by_partition, comes_after, newest, version_to_read
+from flowctx.core.durability.versions import Version, by_partition, comes_after, newest
 from flowctx.core.errors import CalendarError, WorkflowError
 from flowctx.core.hashing import sha256
 from flowctx.core.partitions.key import PartitionKey
@@ -90,12 +91,12 @@ class Need:
         asked = {key: self._keys(key) for key in keys}
         read = {key: some for key, some in asked.items() if some is not None}
         wanted = list(dict.fromkeys(itertools.chain.from_iterable(read.values())))
-        found = by_partition(ledger.versions(self.workflow, self.step, wanted) if wanted else ())
-        chosen = {one: version_to_read(versions, None) for one, versions in found.items()}
+        versions = ledger.versions(self.workflow, self.step, wanted) if wanted else []
+        found = by_partition(versions)
         there = {
             one: _Read(self, version, found[one])
-            for one, version in chosen.items()
-            if version is not None and version.has_step
+            for one, version in versions_to_read(ledger, self.workflow, versions).items()
+            if isinstance(version, Version) and version.has_step
         }
         return {
             key: [there[one] for one in some]

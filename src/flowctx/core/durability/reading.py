@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.asking import asked
+from flowctx.core.durability.current import versions_to_read
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.recorded import load_record
 from flowctx.core.durability.records import Reads, RunStatus, VersionRead
@@ -19,10 +20,9 @@ from flowctx.core.durability.versions import (
     by_partition,
     older_with_step,
     version_read,
-    version_to_read,
     without_step,
 )
-from flowctx.core.errors import InputMissing
+from flowctx.core.errors import InputMissing, VersionGone
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -127,12 +127,15 @@ class StepInputs:
         unmade = self.await_made(item, keys)  # before the ledger is asked, which knows more after the wait
         versions = self.ledger.versions(workflow, item.step_name, keys, batch_id=batch_id)
         candidates = by_partition(versions)
-        own_runs = self._own_runs(workflow, versions)
-        chosen = {key: version_to_read(candidates.get(key, ()), batch_id, own_runs) for key in keys}
+        read = versions_to_read(self.ledger, workflow, versions, batch_id, self._own_runs(workflow, versions))
+        gone = {key: exc for key, exc in read.items() if isinstance(exc, VersionGone)}
+        chosen = {key: None if isinstance(found := read.get(key), VersionGone) else found for key in keys}
         to_come = self._to_come(item, [k for k, v in chosen.items() if v is None or v.batch_id != batch_id])
         unfinished = [k for k, v in chosen.items() if k in to_come or (v is not None and not _may_be_read(v))]
         if unfinished:
             raise InputMissing(self._unfinished(name, item, unfinished, chosen))
+        for key, exc in gone.items():
+            raise InputMissing(f"{self._label(name)} needs {_named(item, [key])}: {exc}")
         for key, failed in unmade.items():
             if not _made_since(failed, chosen[key], batch_id):
                 raise InputMissing(f"{self._label(name)} needs {_named(item, [key])}, {failed.why}")

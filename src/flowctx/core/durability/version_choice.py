@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from flowctx.core.durability.versions import PrunedVersion, Version, last_of_each, newest, version_to_read
+from flowctx.core.durability.versions import PrunedVersion, Version, newest, newest_known, pruned_text
 from flowctx.core.errors import ContextError, VersionGone
 from flowctx.core.suggestions import a_kind
 
@@ -81,13 +81,14 @@ class VersionChoice:
             VersionGone: It was there, and was pruned or written over since.
         """
         if self.known_at is not None:
-            return _known_at(versions, pruned, self.known_at)
+            at = self.known_at.astimezone(UTC).isoformat(timespec="microseconds")
+            return newest_known(versions, pruned, at)
         if self.text == "current":
-            return version_to_read(versions, None)
+            return newest_known(versions, pruned)
         found = newest(v for v in versions if self._is_meant(v) and _is_readable(v))
         gone = next((one for one in pruned if self._is_meant(one)), None) if found is None else None
         if gone is not None:
-            raise VersionGone(_pruned(gone))
+            raise VersionGone(pruned_text(gone))
         return found
 
     def _is_meant(self, version: Version | PrunedVersion) -> bool:
@@ -139,58 +140,5 @@ def check_past(known_at: datetime | None, now: Callable[[], datetime], *, clock:
         )
 
 
-def _known_at(versions: Iterable[Version], pruned: Iterable[PrunedVersion], time: datetime) -> Version | None:
-    """Return the version that was current at a time: the last of those that were complete then.
-
-    What was complete then and is not there any more hides what is older: an older number was not what was known.
-    """
-    at = time.astimezone(UTC).isoformat(timespec="microseconds")
-    versions = list(versions)
-    then = [v for v in versions if _is_readable(v) and v.completed_at is not None and v.completed_at <= at]
-    last, found = last_of_each(then), newest(then)
-    for version in versions:
-        first = version.first_completed_at
-        if first is None or not first <= at < (version.claimed_at or "") or not _is_after(version, last):
-            continue
-        # Of more than two grants, it may have been complete again, at any time in between.
-        if version.grants != 2 or _hides(version.subject, first, found):
-            raise VersionGone(_written_over(version))
-    gone = [
-        one
-        for one in pruned
-        if one.completed_at <= at and _is_after(one, last) and _hides(one.subject, one.completed_at, found)
-    ]
-    if gone:
-        raise VersionGone(_pruned(max(gone, key=lambda one: (one.revision, one.completed_at))))
-    return found
-
-
 def _is_readable(version: Version) -> bool:
     return version.ended_well and not version.part
-
-
-def _is_after(one: Version | PrunedVersion, last: Mapping[str, Version]) -> bool:
-    """Return whether a version is newer than the last one of its subject."""
-    return one.subject not in last or one.revision > last[one.subject].revision
-
-
-def _hides(subject: str, completed_at: str, found: Version | None) -> bool:
-    """Return whether what was complete since a time was newer than the version that was found."""
-    return found is None or subject == found.subject or completed_at > (found.completed_at or "")
-
-
-def _pruned(version: PrunedVersion) -> str:
-    return (
-        f"capture {version.capture_id} (revision {version.revision}, of {version.completed_at}) was pruned, and "
-        "nothing older stands in for it; choose another version (flowctx captures lists them), and keep such ones: "
-        "flowctx ledger keep BATCH"
-    )
-
-
-def _written_over(version: Version) -> str:
-    since = "" if version.ended_well else f" (run {version.run_id}, which {version.standing})"
-    return (
-        f"capture {version.capture_id} (revision {version.revision}, of {version.first_completed_at}) was written over "
-        f"in its batch at {version.claimed_at}{since}, so what it held before is not known any more; choose a later "
-        "time, and restate under a batch id of its own"
-    )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TypeVar
 
 from flowctx.core.durability.records import RunStatus, VersionRead
+from flowctx.core.errors import VersionGone
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
 
+#: What comes after each time as it is stored, and what comes after that.
+_NOW, _NEVER = "~", "~~"
 _V = TypeVar("_V", "Version", "PrunedVersion")
 
 
@@ -99,7 +103,10 @@ class PrunedVersion:
 
 
 def version_to_read(
-    versions: Iterable[Version], batch_id: str | None, own_runs: Collection[str] = ()
+    versions: Iterable[Version],
+    batch_id: str | None,
+    own_runs: Collection[str] = (),
+    pruned: Iterable[PrunedVersion] = (),
 ) -> Version | None:
     """Return the version of one partition that a run of a batch reads, or the one of the batch that is not done.
 
@@ -113,6 +120,10 @@ def version_to_read(
         versions: All captures of the partition.
         batch_id: The batch of the run that reads.
         own_runs: The digests of the keys that it has, where an engine makes several partitions or workflows in one run.
+        pruned: What was complete and is pruned, as :func:`~flowctx.core.durability.current.pruned_beside` returns it.
+
+    Raises:
+        VersionGone: What is there is older than what was current, and was pruned.
     """
     versions = list(versions)
     found = [version for version in versions if not version.part]
@@ -122,13 +133,107 @@ def version_to_read(
     parts = [version for version in versions if version.part]
     if parts:
         return parts[-1]
-    return newest(version for version in found if version.ended_well)
+    return newest_known(found, pruned)
+
+
+def newest_known(versions: Iterable[Version], pruned: Iterable[PrunedVersion], at: str | None = None) -> Version | None:
+    """Return the version that is current, or was so at a time: the last of those that are complete, or were then.
+
+    What was complete then and is not there any more hides what is older: an older number was not what was known.
+
+    Args:
+        versions: All captures of the partition; parts are none.
+        pruned: Those that were complete and are pruned.
+        at: The time, as versions have it; ``None``: now.
+
+    Raises:
+        VersionGone: It was pruned, or written over since.
+    """
+    versions = [version for version in versions if not version.part]
+    last = _last_then(versions, at)
+    found = _latest(last.values())
+    gone = newest_pruned(versions, pruned, at)
+    lost = [] if gone is None else [(gone.revision, pruned_text(gone))]
+    if at is not None:
+        over = (one for one in versions if _is_after(one, last) and _was_written_over(one, found, at))
+        lost += [(one.revision, _written_over(one)) for one in over]
+    if lost:
+        raise VersionGone(max(lost, key=itemgetter(0))[1])
+    return found
+
+
+def _was_written_over(version: Version, found: Version | None, at: str) -> bool:
+    """Return whether a version may have been complete at a time, and newer than what is found of then."""
+    first = version.first_completed_at
+    if first is None or not first <= at < (version.claimed_at or ""):
+        return False
+    # Of more than two grants, it may have been complete again, at any time in between.
+    return version.grants != 2 or _hides(version.subject, first, found)
+
+
+def newest_pruned(
+    versions: Iterable[Version], pruned: Iterable[PrunedVersion], at: str | None = None
+) -> PrunedVersion | None:
+    """Return the version that was pruned and was newer than what is there; the arguments are as above.
+
+    What was made again since then is not pruned any more: it is judged by what became of that.
+    """
+    versions = [version for version in versions if not version.part]
+    claimed = {(version.subject, version.revision): version.claimed_at or "" for version in versions}
+    last = _last_then(versions, at)
+    found = _latest(last.values())
+    gone = [
+        one
+        for one in pruned
+        if _is_after(one, last)
+        and (at is None or one.completed_at <= at)
+        and (at or _NOW) < claimed.get((one.subject, one.revision), _NEVER)
+        and _hides(one.subject, one.completed_at, found)
+    ]
+    return max(gone, key=lambda one: (one.revision, one.completed_at), default=None)
+
+
+def _last_then(versions: Iterable[Version], at: str | None) -> dict[str, Version]:
+    """Return of each subject the last version that is complete, and was so at a time, if one is meant."""
+    there = (version for version in versions if version.ended_well)
+    return last_of_each(v for v in there if at is None or (v.completed_at is not None and v.completed_at <= at))
+
+
+def _is_after(one: Version | PrunedVersion, last: Mapping[str, Version]) -> bool:
+    """Return whether a version is newer than the last one of its subject."""
+    return one.subject not in last or one.revision > last[one.subject].revision
+
+
+def _hides(subject: str, completed_at: str, found: Version | None) -> bool:
+    """Return whether what was complete since a time was newer than the version that was found."""
+    return found is None or subject == found.subject or completed_at > (found.completed_at or "")
+
+
+def pruned_text(version: PrunedVersion) -> str:
+    """Return that a version was pruned, and what to do about it."""
+    return (
+        f"capture {version.capture_id} (revision {version.revision}, of {version.completed_at}) was pruned, and "
+        "nothing older stands in for it; make it again, or choose another version (flowctx captures lists them), and "
+        "keep such ones: flowctx ledger keep BATCH"
+    )
+
+
+def _written_over(version: Version) -> str:
+    since = "" if version.ended_well else f" (run {version.run_id}, which {version.standing})"
+    return (
+        f"capture {version.capture_id} (revision {version.revision}, of {version.first_completed_at}) was written over "
+        f"in its batch at {version.claimed_at}{since}, so what it held before is not known any more; choose a later "
+        "time, and restate under a batch id of its own"
+    )
 
 
 def newest(versions: Iterable[Version]) -> Version | None:
     """Return the last of some versions of a partition: the highest revision of each subject, of those the latest."""
-    last = last_of_each(versions).values()
-    return max(last, key=lambda version: (version.completed_at or "~", version.revision), default=None)
+    return _latest(last_of_each(versions).values())
+
+
+def _latest(last: Iterable[Version]) -> Version | None:
+    return max(last, key=lambda version: (version.completed_at or _NOW, version.revision), default=None)
 
 
 def last_of_each(versions: Iterable[Version]) -> dict[str, Version]:
@@ -144,14 +249,16 @@ def by_partition(versions: Iterable[_V]) -> dict[PartitionKey | None, list[_V]]:
     return found
 
 
-def comes_after(version: Version, other: Version) -> bool:
+def comes_after(version: Version | PrunedVersion, other: Version) -> bool:
     """Return whether a version of a partition is newer than another: by revision, or by time if of another subject."""
     if version.subject == other.subject:
         return version.revision > other.revision
     return _time_of(version) > _time_of(other)
 
 
-def _time_of(version: Version) -> str:
+def _time_of(version: Version | PrunedVersion) -> str:
+    if isinstance(version, PrunedVersion):
+        return version.completed_at
     return version.completed_at or version.first_completed_at or version.claimed_at or ""
 
 

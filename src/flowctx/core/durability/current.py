@@ -1,0 +1,52 @@
+"""Which version is read of partitions of which the newest one was pruned: nothing older takes its place."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from flowctx.core.durability.ledger import RunLedger
+from flowctx.core.durability.versions import PrunedVersion, Version, by_partition, version_to_read
+from flowctx.core.errors import VersionGone
+from flowctx.core.partitions.key import PartitionKey
+
+
+def pruned_beside(
+    ledger: RunLedger, workflow: str, versions: Iterable[Version]
+) -> dict[PartitionKey | None, list[PrunedVersion]]:
+    """Return what was pruned of the partitions of which something was complete and is not any more.
+
+    Of others, nothing that was pruned is newer than what is complete: the last version stays until another one is.
+
+    Args:
+        ledger: Where outputs are remembered.
+        workflow: The workflow's name.
+        versions: All captures of some partitions.
+    """
+    keys = {one.partition for one in versions if one.first_completed_at is not None and not one.ended_well}
+    return by_partition(ledger.pruned_versions(workflow, keys)) if keys else {}
+
+
+def versions_to_read(
+    ledger: RunLedger,
+    workflow: str,
+    versions: Sequence[Version],
+    batch_id: str | None = None,
+    own_runs: Collection[str] = (),
+) -> dict[PartitionKey | None, Version | VersionGone | None]:
+    """Return of each partition that has versions the one that a run of a batch reads, or why nobody can.
+
+    Args:
+        ledger: Where outputs are remembered.
+        workflow: The workflow's name.
+        versions: All captures of some partitions.
+        batch_id: The batch; without it, what is current is read.
+        own_runs: As for :func:`~flowctx.core.durability.versions.version_to_read`.
+    """
+    pruned = pruned_beside(ledger, workflow, versions)
+    found: dict[PartitionKey | None, Version | VersionGone | None] = {}
+    for key, some in by_partition(versions).items():
+        try:
+            found[key] = version_to_read(some, batch_id, own_runs, pruned.get(key, ()))
+        except VersionGone as exc:
+            found[key] = exc
+    return found
