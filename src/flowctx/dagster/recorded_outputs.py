@@ -14,7 +14,7 @@ from flowctx.core.durability.versions import (
     PrunedVersion,
     Version,
     comes_after,
-    newest,
+    last_begun,
     newest_known,
     newest_pruned,
     older_with_step,
@@ -96,8 +96,15 @@ class RecordedOutputs:
         return None
 
     def of_batch(self, place: OutputPlace, batch_id: str) -> StoredOutput | None:
-        """Return what a batch has completed last of an asset without partitions, of which it may have several dates."""
-        last = newest(one for one in self._versions(place) if one.batch_id == batch_id and one.ended_well)
+        """Return what a batch has of an asset without partitions: of several dates, the one that it has begun last.
+
+        Raises:
+            ArtifactError: That is not complete.
+        """
+        last = last_begun(one for one in self._versions(place) if one.batch_id == batch_id)
+        if last is not None and not last.ended_well:
+            name = output_name(place.asset_path, place.key)
+            raise ArtifactError(f"{name} has no output in batch {batch_id!r}: its run {last.run_id} {last.standing}")
         return None if last is None else self._of_version(place, last)
 
     def newer(self, place: OutputPlace, stored: StoredOutput | None) -> StoredOutput | None:

@@ -11,6 +11,7 @@ from flowctx.core.durability.current import versions_to_read
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus
 from flowctx.core.durability.version_choice import VersionChoice
+from flowctx.core.durability.versions import version_to_read
 from flowctx.core.errors import VersionGone
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.testing.clock import NOON, FakeClock
@@ -98,6 +99,36 @@ class CurrentContract:
         ledger.begin(of("r3", 0))
         with pytest.raises(VersionGone, match="written over"):
             VersionChoice(known_at=NOON + 2 * MINUTE).version(ledger.versions("flow", "a", [None]))
+
+    def test_without_partitions_a_batch_has_the_version_that_it_began_last(
+        self, ledger: Ledger, clock: FakeClock
+    ) -> None:
+        """Whoever reads in the batch, or of it, is told the same: no other date stands in while that is not done."""
+
+        def both() -> tuple[str | None, str | None]:
+            clock.advance(MINUTE)
+            versions, pruned = ledger.versions("flow", "a", [None]), ledger.pruned_versions("flow", [None])
+            read, named = version_to_read(versions, "b1"), VersionChoice(batch_id="b1").version(versions, pruned)
+            return (read.run_id if read else None), (named.run_id if named else None)
+
+        dates = [a_run(f"r{days}", batch_id="b1", as_of_date=NOON.date() + timedelta(days=days)) for days in (0, 1)]
+        first = ledger.begin(dates[0])
+        clock.advance(MINUTE)
+        _ended(ledger, dates[1])
+        assert both() == ("r1", "r1")
+        ledger.record(first, [a_step()])
+        ledger.finish(first, RunStatus.OK)
+        assert both() == ("r1", "r1")
+        again = ledger.begin(dates[0])
+        assert both() == ("r0", None)
+        ledger.finish(again, RunStatus.OK)
+        assert both() == ("r0", "r0")
+        _ended(ledger, a_run("other", batch_id="b2", as_of_date=NOON.date()))
+        ledger.prune(clock.now() + timedelta(days=1))
+        [found] = versions_to_read(ledger, "flow", ledger.versions("flow", "a", [None]), "b1").values()
+        assert isinstance(found, VersionGone)
+        with pytest.raises(VersionGone, match=r"b1 \(revision 1, .* was pruned"):
+            both()
 
     def test_a_capture_that_is_closed_twice_is_complete_since_the_first_time(
         self, ledger: Ledger, clock: FakeClock

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.versions import PrunedVersion, Version, by_partition, version_to_read
@@ -11,18 +11,21 @@ from flowctx.core.partitions.key import PartitionKey
 
 
 def pruned_beside(
-    ledger: RunLedger, workflow: str, versions: Iterable[Version]
+    ledger: RunLedger, workflow: str, versions: Sequence[Version], batch_id: str | None = None
 ) -> dict[PartitionKey | None, list[PrunedVersion]]:
     """Return what was pruned of the partitions of which something was complete and is not any more.
 
-    Of others, nothing that was pruned is newer than what is complete: the last version stays until another one is.
+    Of others, nothing that was pruned is newer than what is complete: the last version stays until another one is. Of a
+    batch that has made several dates without partitions, any of them may have been pruned.
 
     Args:
         ledger: Where outputs are remembered.
         workflow: The workflow's name.
         versions: All captures of some partitions.
+        batch_id: The batch that reads, if one does.
     """
     keys = {one.partition for one in versions if one.first_completed_at is not None and not one.ended_well}
+    keys |= {None for one in versions if one.partition is None and batch_id is not None and one.batch_id == batch_id}
     return by_partition(ledger.pruned_versions(workflow, keys)) if keys else {}
 
 
@@ -42,7 +45,7 @@ def versions_to_read(
         batch_id: The batch; without it, what is current is read.
         own_runs: As for :func:`~flowctx.core.durability.versions.version_to_read`.
     """
-    pruned = pruned_beside(ledger, workflow, versions)
+    pruned = pruned_beside(ledger, workflow, versions, batch_id)
     found: dict[PartitionKey | None, Version | VersionGone | None] = {}
     for key, some in by_partition(versions).items():
         try:

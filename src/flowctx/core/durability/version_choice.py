@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from flowctx.core.durability.versions import PrunedVersion, Version, newest, newest_known, pruned_text
+from flowctx.core.durability.versions import PrunedVersion, Version, last_begun, newest, newest_known, pruned_text
 from flowctx.core.errors import ContextError, VersionGone
 from flowctx.core.suggestions import a_kind
 
@@ -85,11 +85,14 @@ class VersionChoice:
             return newest_known(versions, pruned, at)
         if self.text == "current":
             return newest_known(versions, pruned)
-        found = newest(v for v in versions if self._is_meant(v) and _is_readable(v))
-        gone = next((one for one in pruned if self._is_meant(one)), None) if found is None else None
-        if gone is not None:
-            raise VersionGone(pruned_text(gone))
-        return found
+        meant = [version for version in versions if self._is_meant(version) and not version.part]
+        gone = [one for one in pruned if self._is_meant(one)]
+        found = last_begun(meant, gone) if self.batch_id is not None else newest(v for v in meant if v.ended_well)
+        if found is not None and found.ended_well:
+            return found
+        if gone:
+            raise VersionGone(pruned_text(gone[0]))
+        return None
 
     def _is_meant(self, version: Version | PrunedVersion) -> bool:
         if self.batch_id is not None:
@@ -138,7 +141,3 @@ def check_past(known_at: datetime | None, now: Callable[[], datetime], *, clock:
             f"known_at={known_at.isoformat()} lies ahead: it is {time.astimezone(UTC).isoformat()} by {clock}; what "
             "will be known then is not known yet"
         )
-
-
-def _is_readable(version: Version) -> bool:
-    return version.ended_well and not version.part

@@ -129,11 +129,28 @@ def version_to_read(
     found = [version for version in versions if not version.part]
     of_batch = [v for v in found if v.run_key in own_runs or (batch_id is not None and v.batch_id == batch_id)]
     if of_batch:
-        return max(of_batch, key=lambda version: (version.claimed_at or "", version.revision))
+        return last_begun(of_batch, [one for one in pruned if batch_id is not None and one.batch_id == batch_id])
     parts = [version for version in versions if version.part]
     if parts:
         return parts[-1]
     return newest_known(found, pruned)
+
+
+def last_begun(versions: Iterable[Version], pruned: Iterable[PrunedVersion] = ()) -> Version | None:
+    """Return the version of a batch: of the dates that it has made without partitions, the one that it began last.
+
+    Args:
+        versions: All captures of the batch, done or not.
+        pruned: Those that were complete and are pruned.
+
+    Raises:
+        VersionGone: One that was pruned may have been begun later.
+    """
+    found = max(versions, key=lambda version: (version.claimed_at or "", version.revision), default=None)
+    for one in pruned:
+        if found is not None and one.subject != found.subject and one.completed_at > (found.claimed_at or ""):
+            raise VersionGone(pruned_text(one))
+    return found
 
 
 def newest_known(versions: Iterable[Version], pruned: Iterable[PrunedVersion], at: str | None = None) -> Version | None:
