@@ -223,7 +223,7 @@ def test_a_renamed_step_is_known_again(flow, ledger, failed):
     """A complete step under another name is known by its code, and can be run again under that name."""
     renamed = Workflow("flow")
     renamed.step(name="get")(flow["fetch"].function)
-    with pytest.raises(WorkflowChanged, match=r"step 'fetch' was renamed to 'get'\nfrom_step='get' .* runs it"):
+    with pytest.raises(WorkflowChanged, match=r"step 'fetch' was renamed to 'get';\nfrom_step='get' .* runs it"):
         resume(failed, renamed, ledger=ledger)
     assert resume(failed, renamed, from_step="get", ledger=ledger)["get"].status == "ok"
 
