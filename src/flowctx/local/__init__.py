@@ -283,9 +283,9 @@ def _new_context(
 
 
 def _begun(ledger: Ledger | None, workflow: Workflow, ctx: WorkflowContext, request: RunRequest) -> Recorder:
-    recorded_in = run_ledger(ledger, strict=strict_from_env())
     if ledger is None:
-        return Recorder(recorded_in, RunRecord(workflow=workflow.name, context=ctx))
+        return Recorder(NO_LEDGER, RunRecord(workflow=workflow.name, context=ctx))
+    recorded_in = run_ledger(ledger, strict=strict_from_env())
     plan = plan_run(recorded_in, workflow, ctx, request=request, import_path=import_path_of(workflow), exclusive=True)
     return begin_run(recorded_in, plan, lease=LOCAL_LEASE)
 

@@ -153,7 +153,9 @@ class StepAttempt:
             received = self._received = self.receive(recorder.context)
             recorder.asked_again = self.runs_anyway
             tried_since = self.first_number if self.number > self.first_number else None
-            carried = recorder.reused_result(self.step.name, self.store, tried_since=tried_since)
+            carried = None
+            if recorder.resumes or tried_since is not None:
+                carried = recorder.reused_result(self.step.name, self.store, tried_since=tried_since)
             if carried is not None:
                 logger.info("step %s is complete already", self.step.name)
                 outcome = Outcome(result=carried)

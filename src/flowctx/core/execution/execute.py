@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
+from flowctx.core.data.handles import may_hold_handles
 from flowctx.core.errors import (
     ArtifactError,
     CalendarError,
@@ -198,28 +199,21 @@ def _result(
 ) -> StepResult:
     here = os.getpid()
     try:
-        return _returned(step, ctx, config, inputs)
+        if step.when is not None and not step.when(ctx):
+            return StepResult.skip(f"the condition of step {step.name!r} does not hold")
+        found = NO_INPUTS if inputs is None else inputs()
+        if isinstance(found, StepResult):
+            return found
+        returned = step.call(ctx, config, found)
+        return returned if isinstance(returned, StepResult) else as_result(returned)
     finally:
         if os.getpid() != here:
             end_copy(step.name, sys.exception())
 
 
-def _returned(
-    step: Step,
-    ctx: WorkflowContext,
-    config: Mapping[str, Any],
-    inputs: Callable[[], Mapping[str, Any] | StepResult] | None,
-) -> StepResult:
-    if step.when is not None and not step.when(ctx):
-        return StepResult.skip(f"the condition of step {step.name!r} does not hold")
-    found = NO_INPUTS if inputs is None else inputs()
-    if isinstance(found, StepResult):
-        return found
-    returned = step.call(ctx, config, found)
-    return returned if isinstance(returned, StepResult) else as_result(returned)
-
-
 def _kept(result: StepResult, store: ArtifactStore | None, step: Step) -> StepResult:
+    if not (may_hold_handles(result.output) or may_hold_handles(result.context_updates)):
+        return result
     output = keep_tables(result.output, store, step.name)
     updates = keep_tables(result.context_updates, store, step.name)
     if output is result.output and updates is result.context_updates:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flowctx.core.data.encoding import digest, encode
-from flowctx.core.data.handles import bind, paths_in
+from flowctx.core.data.handles import LEAVES, bind, paths_in
 from flowctx.core.data.lazy import LazyDict
 from flowctx.core.data.plain import EMPTY, ArtifactRef, FrozenDict
 from flowctx.core.errors import ContextConflict, OutputTooLarge
@@ -104,7 +104,8 @@ def merge_upstream(
         return ctx._with(step_outputs=outputs), Upstream(updates, prior)
     params = FrozenDict(ctx.params)
     for key, update in updates.items():
-        bind(update.value, store)
+        if type(update.value) not in LEAVES:
+            bind(update.value, store)
         dict.__setitem__(params, key, update.value)
     return ctx._with(step_outputs=outputs, params=params), Upstream(updates, prior)
 

@@ -210,9 +210,12 @@ class KeyProduct:
             return self._checked  # type: ignore[return-value]  # it is one
         if isinstance(key, str):
             return self.parse(key)
-        if not isinstance(key, Mapping):
+        if isinstance(key, PartitionKey):
+            checked = key
+        elif isinstance(key, Mapping):
+            checked = key_of(self._with_hour_as_text(key))
+        else:
             raise PartitionError(f"{key!r} is no partition key; pass a PartitionKey, a dict or text")
-        checked = key_of(self._with_hour_as_text(key))
         self.path_of(checked)
         object.__setattr__(self, "_checked", checked)
         return checked

@@ -159,7 +159,7 @@ def capture_id_of(
     """
     if partition is None:
         return f"{escape_value(occasion)}|{batch_or_run}" if occasion else batch_or_run
-    values = map(partition.__getitem__, partition if scheme is None else scheme.dimensions)
+    values = map(partition._dims.__getitem__, partition if scheme is None else scheme.dimensions)
     escaped = map(escape_value, values) if "%" in str(partition) else values  # its text has all escapes
     return "|".join([*escaped, batch_or_run])
 
@@ -198,7 +198,7 @@ def idempotency_key_of(name: str, partition: PartitionKey | None, as_of_date: da
         >>> len(idempotency_key_of("prices", None, None))
         32
     """
-    parts = (name, str(partition or ""), str(as_of_date or ""))
+    parts = (name, "" if partition is None else str(partition), str(as_of_date or ""))
     return sha256("\0".join(parts))[:32]
 
 
