@@ -15,6 +15,7 @@ from flowctx.testing import FakeClock
 from flowctx.versions.shown import stale_data
 
 WEEK = "2026-01-26..2026-01-30"
+TIER = PartitionScheme(tier=["A"])
 
 
 def project(desks="A", *, closed=(), start="2026-01-26", item=lambda price: price):
@@ -143,6 +144,60 @@ def test_an_input_that_is_declared_otherwise_asks_for_something_else(ledger):
     again = {"function": lambda ctx, *, sessions: {}, "inputs": {"sessions": renamed["total"].inputs["days"]}}
     renamed._steps["total"] = replace(renamed["total"], **again)
     assert reasons(renamed, ledger) == {}
+
+
+@pytest.mark.parametrize("made_again", [True, False])
+def test_a_step_that_was_only_renamed_makes_nothing_stale(ledger, made_again):
+    """Neither before its workflow has run by the new name, nor after that; other content does, and other code."""
+
+    def one(ctx):
+        return {"n": 1}
+
+    def two(ctx):
+        return {"n": 2}
+
+    def flows(step, reads, number=1):
+        price, report, last = (Workflow(name, partitions=TIER) for name in ("price", "report", "last"))
+        price.step(name="first")(lambda ctx: {})
+        price.step(name=step)(one if number == 1 else two)
+        report.step(name="line", inputs={"read": price.output(reads)})(lambda ctx, *, read: {"n": read.get("n")})
+        last.step(name="end", inputs={"read": report.output("line")})(lambda ctx, *, read: dict(read))
+        return price, report, last
+
+    price, report, last = flows("value", "value")
+    for workflow in (price, report, last):
+        make(ledger, workflow, "tier=A")
+    price, report, last = flows("amount", "amount")
+    if made_again:
+        make(ledger, price, "tier=A", "second")
+    assert reasons(report, ledger) == reasons(last, ledger) == {}
+    price, report, last = flows("amount", "amount", number=2)
+    if made_again:
+        make(ledger, price, "tier=A", "third")
+    [why], [after] = reasons(report, ledger).values(), reasons(last, ledger).values()
+    assert why.startswith("price tier=A was ")
+    assert after == f"report tier=A is stale: {why}"
+    assert list(reasons(flows("amount", "first")[1], ledger)) == ["tier=A"]
+
+
+def test_what_a_renamed_step_has_read_is_followed(ledger):
+    """Its readers are stale where it is."""
+
+    def flows(step, number):
+        price, middle, last = (Workflow(name, partitions=TIER) for name in ("price", "middle", "last"))
+        price.step(name="value")(lambda ctx: {"n": number})
+        middle.step(name=step, inputs={"read": price.output("value")})(lambda ctx, *, read: {"n": 1})
+        last.step(name="end", inputs={"read": middle.output(step)})(lambda ctx, *, read: {})
+        return price, middle, last
+
+    for workflow in flows("copy", 1):
+        make(ledger, workflow, "tier=A")
+    price, middle, last = flows("amount", 2)
+    make(ledger, middle, "tier=A", "second")
+    assert reasons(last, ledger) == {}
+    make(ledger, price, "tier=A", "third")
+    [why] = reasons(last, ledger).values()
+    assert why.startswith("middle tier=A is stale: price tier=A was captured again")
 
 
 def test_a_workflow_without_partitions_reads_what_it_asks_for(ledger):

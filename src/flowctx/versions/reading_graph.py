@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.asking import Asked, asked_now
@@ -32,6 +33,8 @@ from flowctx.versions.stale_links import Made, StaleLink
 
 #: Of a longer chain, so many links are told: a partition that reads the one before has as many as there are dates.
 _MOST_LINKS = 6
+#: A step, and the key of a run.
+_StepOfRun: TypeAlias = tuple[str, str]
 #: The version that is read now.
 CURRENT = VersionChoice()
 
@@ -76,7 +79,9 @@ class ReadingGraph:
         #: What runs have recorded that have claimed no capture, by the run's key and the step.
         self._unclaimed: dict[tuple[str, str], tuple[StepStatus, str]] = {}
         self._unclaimed_runs: dict[str, RunRecord] = {}
-        self._same: dict[tuple[str, str, str], bool] = {}
+        self._same: dict[tuple[_StepOfRun, _StepOfRun], bool] = {}
+        #: What was read of steps that have another name now, by that name.
+        self._renamed: dict[VersionRead, VersionRead] = {}
 
     def explore(self, current: dict[Made, str], *, every: bool) -> dict[str, list[StepRecord]]:
         """Follow what has been read, find what is stale, and return what the runs of the first ones have recorded.
@@ -94,8 +99,9 @@ class ReadingGraph:
             records = self.ledger.recorded_steps(set(current.values()), reading=reading)
             first = records if first is None else first
             steps = [(made, one) for made, key in current.items() for one in _steps(records.get(key, ()), made.step)]
-            reads = [(made, read) for made, one in steps for some in one.inputs.values() for read in some]
             asked = [(made, one) for made, step in steps for one in self._asked(made, step)]
+            reads = [(made, read) for made, one in steps for some in one.inputs.values() for read in some]
+            reads = [(made, self._renamed.get(read, read)) for made, read in reads]
             self._look_up({_made(read) for _, read in reads})
             self._look_up_unclaimed([read for _, read in reads])
             following: dict[Made, str] = {}
@@ -141,9 +147,33 @@ class ReadingGraph:
         return read.run_key if held else now.run_key if now is not None else None
 
     def _asked(self, reader: Made, record: StepRecord) -> Iterator[Asked]:
-        """Yield in what a step asks for something else now than it has read."""
+        """Yield in what a step asks for something else now than it has read; another name alone is nothing else."""
         workflow = self.workflows.get(reader.workflow)
-        return asked_now(workflow, reader.partition, record) if workflow is not None else iter(())
+        for one in asked_now(workflow, reader.partition, record) if workflow is not None else ():
+            again = [read for read in one.removed if read.workflow == one.workflow and read.partition in one.added]
+            same = {read.partition for read in again if self._is_renamed(read, one.step)}
+            added = tuple(key for key in one.added if key not in same)
+            yield one._replace(added=added, removed=tuple(read for read in one.removed if read.partition not in same))
+
+    # -- steps that have another name now -----------------------------------------------------------------------------
+
+    def _is_renamed(self, read: VersionRead, step: str) -> bool:
+        """Whether a step that is read now is the one that was read, under another name; then that is noted."""
+        made = Made(read.workflow, read.partition, step)
+        self._look_up({made})
+        now = self._current(made)
+        if now is None:
+            return False
+        if now.has_step:
+            same = not now.is_hole and self._is_same((read.step, read.run_key), (step, now.run_key), read.digest)
+            if same:
+                self._renamed[read] = replace(read, step=step, digest=now.digest)
+            return same
+        # It was not made since it has that name: then its code tells.
+        workflow = self.workflows.get(read.workflow)
+        code = workflow.steps[step].code_version if workflow is not None and step in workflow.steps else None
+        record = self.ledger.step_records(read.step, [read.run_key]).get(read.run_key)
+        return code is not None and record is not None and record.version == code
 
     def _otherwise(self, asked: Sequence[tuple[Made, Asked]]) -> Iterator[_Behind]:
         """Yield the readers that would read what they have not read, if it is there, or not what they have read."""
@@ -225,10 +255,7 @@ class ReadingGraph:
         then = next((v for v in self._versions[_made(read)] if v.run_key == read.run_key), None)
         if then is None or then.digest != read.digest or then.run_key == now.run_key:
             return True
-        pair = (read.step, then.run_key, now.run_key)
-        if pair not in self._same:
-            self._same[pair] = self._is_same(*pair)
-        return not self._same[pair]
+        return not self._is_same((read.step, then.run_key), (read.step, now.run_key), read.digest)
 
     def _is_held(self, read: VersionRead) -> bool:
         """Whether the step that was read is as it was, although what it is of is not complete now."""
@@ -252,12 +279,15 @@ class ReadingGraph:
         """Return how the capture stands that was read."""
         return next((v for v in self._versions[_made(read)] if v.capture_id == read.capture_id), None)
 
-    def _is_same(self, step: str, then: str, now: str) -> bool:
-        records = self.ledger.step_records(step, [then, now])
-        if len(records) < 2:
-            return False
-        old, new = (Envelope(step=step, output=records[key].output) for key in (then, now))
-        return next(output_changes(old, new, self.store, self.how), None) is None
+    def _is_same(self, then: _StepOfRun, now: _StepOfRun, digest: str | None) -> bool:
+        """Whether two steps of runs have the same content, of which the first one is still what was read."""
+        if (then, now) not in self._same:
+            old, new = (self.ledger.step_records(step, [run_key]).get(run_key) for step, run_key in (then, now))
+            if old is None or new is None or old.digest not in (None, digest):
+                return False
+            before, after = (Envelope(step=record.step, output=record.output) for record in (old, new))
+            self._same[then, now] = next(output_changes(before, after, self.store, self.how), None) is None
+        return self._same[then, now]
 
 
 def _made(read: VersionRead) -> Made:
