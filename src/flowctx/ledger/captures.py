@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, OnCaptured, RunRecord
+from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, OnCaptured, RunRecord, RunStatus
 from flowctx.core.errors import AlreadyCaptured, CaptureHeld
 from flowctx.core.partitions.key import PartitionKey
 
@@ -135,17 +135,28 @@ def settled(capture: Capture, now: datetime, *, complete: bool, is_hole: bool = 
     return replace(capture, state=state, lease_until=now, completed_at=now if complete or is_hole else None)
 
 
-def refuse_hole(captured: Capture | None, holder: str) -> None:
-    """Refuse that a part says there is nothing of what another run has completed under the same capture.
+def to_be_claimed(captured: Capture | None, holder: str, status: RunStatus) -> bool:
+    """Return whether a part that has completed its capture, or says that there is nothing, is still to be given it.
+
+    Args:
+        captured: The capture as it is, if it is there.
+        holder: Who has completed it.
+        status: How the part has ended: ok or skipped.
 
     Raises:
-        AlreadyCaptured: It stays complete.
+        AlreadyCaptured: It says that there is nothing, of what another run has completed, which stays so.
     """
-    if captured is not None and captured.holder != holder and captured.state is CaptureState.COMPLETE:
+    if captured is None:
+        return True
+    is_complete = captured.state is CaptureState.COMPLETE
+    if captured.holder == holder:  # it may have been told so already
+        return not (is_complete if status is RunStatus.OK else captured.is_hole)
+    if status is RunStatus.SKIPPED and is_complete:
         raise AlreadyCaptured(
             f"{_about(captured)} is complete{_by(captured)} and stays so: what a part has skipped does not replace it; "
             "run the whole of it again if there is nothing"
         )
+    return True
 
 
 def by_subject(capture: Capture) -> tuple[str, int]:

@@ -23,7 +23,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.artifacts_memory import MemoryArtifacts
-from flowctx.ledger.captures import Claim, PrunedCapture, by_subject, decide_claim, let_go, refuse_hole, settled
+from flowctx.ledger.captures import Claim, PrunedCapture, by_subject, decide_claim, let_go, settled, to_be_claimed
 from flowctx.ledger.old_names import OldNames
 from flowctx.ledger.ownership import follower_key, owned, refuse_alive, refuse_known, refuse_unseen, reopened
 from flowctx.ledger.pruning_memory import MemoryPruning
@@ -166,9 +166,8 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
             now = self.now()
             if run.is_part and status in (RunStatus.OK, RunStatus.SKIPPED):
                 self._owned(run)
-                if status is RunStatus.SKIPPED and run.capture is not None:
-                    refuse_hole(self._captures.get(run.capture), run.key.digest)
-                self._take_capture(replace(run, selected=()), None, "recapture", timedelta(0))
+                if run.capture is not None and to_be_claimed(self._captures.get(run.capture), run.key.digest, status):
+                    self._take_capture(replace(run, selected=()), None, "recapture", timedelta(0))
             ended = replace(self._owned(run), status=status, error=error, finished_at=now, lease_until=None)
             self._runs[run.key] = ended
             self._heard[run.key] = now

@@ -19,7 +19,7 @@ from flowctx.core.durability.records import OnCaptured, Pruned, RunKey, RunRecor
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.artifacts import SqlArtifacts, all_referred_paths, prefix_of
 from flowctx.ledger.batches import SqlBatches
-from flowctx.ledger.captures import Claim, refuse_hole
+from flowctx.ledger.captures import Claim, to_be_claimed
 from flowctx.ledger.captures_sql import SqlCaptures, held_by, settled
 from flowctx.ledger.database import Database
 from flowctx.ledger.driver import execute
@@ -241,9 +241,7 @@ class SqlLedger(SqlRuns, SqlCaptures, SqlVersions, OldNames):
             ended, settling = end_values(run, status, error, now)
             if not execute(at, end_run(), ended).rowcount:
                 raise superseded(run.key)
-            if takes is not None:
-                if status is RunStatus.SKIPPED:
-                    refuse_hole(self._capture_of(at, takes), run.key.digest)
+            if takes is not None and to_be_claimed(self._capture_of(at, takes), run.key.digest, status):
                 self._claim(at, Claim.of(run, takes, timedelta(0)), now)
             if settling is not None:
                 execute(at, settle_capture(), settling)

@@ -57,10 +57,11 @@ def _known(ledger: Ledger, time: datetime) -> str | None:
 class CurrentContract:
     """The facts that hold for which version is current: whoever tells it tells the same."""
 
+    @pytest.mark.parametrize("part", [False, True])
     @pytest.mark.parametrize("first", [RunStatus.OK, RunStatus.SKIPPED])
     @pytest.mark.parametrize("last", [RunStatus.OK, RunStatus.SKIPPED, RunStatus.FAILED, RunStatus.PARTIAL])
     def test_a_run_that_ends_twice_says_what_was_known(
-        self, ledger: Ledger, clock: FakeClock, first: RunStatus, last: RunStatus
+        self, ledger: Ledger, clock: FakeClock, first: RunStatus, last: RunStatus, part: bool
     ) -> None:
         """Alike, as of two last steps that say so, or of one whose answer was lost: it is known since the first time.
 
@@ -68,7 +69,7 @@ class CurrentContract:
         """
         _ended(ledger, _run("r1", "b1"))
         clock.advance(MINUTE)
-        run = _ended(ledger, _run("r2", "b2"), first)
+        run = _ended(ledger, replace(_run("r2", "b2"), selected=("a",) if part else ()), first)
         clock.advance(MINUTE)
         ledger.finish(run, last)
         assert _current(ledger) == ("r2" if last in (RunStatus.OK, RunStatus.SKIPPED) else "r1")
