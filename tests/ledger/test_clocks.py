@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
+from click.testing import CliRunner
 
+from flowctx.cli import cli
+from flowctx.core.durability.records import RunStatus
 from flowctx.ledger import open_ledger
+from flowctx.testing.records import a_run
 from wrong_clocks import started
 
 
@@ -49,3 +55,16 @@ def test_what_ran_out_is_taken_over_on_any_clock(postgres_url, minutes):
     for process in (holder, second):
         process.join()
     ledger.close()
+
+
+@pytest.mark.parametrize("days", [-400, 400])
+def test_a_prune_goes_by_the_databases_clock(postgres_url, days):
+    """What is young by it stays, and what is old goes, whatever time it is where the command is typed."""
+    with closing(open_ledger(postgres_url)) as ledger:
+        for number in (1, 2):
+            ledger.finish(ledger.begin(a_run(f"r{number}", batch_id=f"b{number}")), RunStatus.OK)
+        with time_machine.travel(datetime.now(UTC) + timedelta(days=days), tick=True):
+            CliRunner().invoke(cli, ["ledger", "prune", "--days", "90", "--ledger", postgres_url])
+            assert {run.run_id for run in ledger.list_runs()} == {"r1", "r2"}
+            CliRunner().invoke(cli, ["ledger", "prune", "--days", "0", "--ledger", postgres_url])
+        assert {run.run_id for run in ledger.list_runs()} == {"r2"}

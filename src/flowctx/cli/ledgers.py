@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import click
 
@@ -65,7 +65,7 @@ def prune(days: int, versions: int, grace_days: float, dry_run: bool, ledger: Le
     missing, and the batch runs it again. So it does if it has failed since, and no other version of it is current. The
     id of a batch of which nothing is left is not for a new one, if anything of it was captured: take another.
     """  # noqa: D301 - \b is for click
-    now = datetime.now(UTC)
+    now = ledger.now()  # by which it is noted when runs were last heard of
     before, written = _before(now, days, "--days"), _before(now, grace_days, "--grace-days")
     if dry_run:
         pruned, keep = ledger.would_prune(before, versions=versions)
