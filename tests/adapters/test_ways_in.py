@@ -54,6 +54,7 @@ def on_airflow(conf, *, own=True, key="A", params=None, flow=flow):
         ({"bach_id": "b"}, "did you mean 'batch_id'"),
         ({"flowctx/batch_id": "b"}, "did you mean 'batch_id'"),
         ({"as_of": "2026-01-09"}, "did you mean 'as_of_date'"),
+        ({"known_at": "2026-01-09T18:00:00Z"}, "is it to say as of when inputs are read"),
         ({"limit": "abc"}, "it must be a whole number"),
         ({"since": "26/10/2012"}, "it must be a date"),
         ({"partition": {"tier": "B"}}, "they must mean the same"),
@@ -133,10 +134,14 @@ def test_an_adopted_dag_is_warned_of_slips(caplog):
     caplog.set_level(logging.WARNING, "flowctx")
     ctx = on_airflow({"partitons": 4, "limmit": 1}, own=False)
     assert ctx.params == {"partitons": 4, "limmit": 1}
-    assert [record.args for record in caplog.records] == [("partitons", "partition")]
+    assert [record.getMessage() for record in caplog.records] == [
+        "conf['partitons'] is a parameter; did you mean 'partition', which says who the run is?"
+    ]
     caplog.clear()
-    assert on_airflow({"flowctx/batch_id": "b", "as_of": "2026-01-09"}, own=False).batch_id is None
-    assert [record.args for record in caplog.records] == [("flowctx/batch_id", "batch_id"), ("as_of", "as_of_date")]
+    slips = {"flowctx/batch_id": "b", "as_of": "2026-01-09", "known_at": "2026-01-09T18:00:00Z"}
+    assert on_airflow(slips, own=False).batch_id is None
+    meant = ("did you mean 'batch_id'", "did you mean 'as_of_date'", "is it to say as of when inputs are read")
+    assert all(text in record.getMessage() for text, record in zip(meant, caplog.records, strict=True))
     caplog.clear()
     assert on_airflow({"partitions": 4}, own=False, params={"partitions": 3}).params == {"partitions": 4}
     assert caplog.records == []
@@ -169,6 +174,7 @@ def launched(config=None, tags=None, key="A", flow=flow):
         ({"config": {"since": "26/10/2012"}}, "it must be a date"),
         ({"tags": {"flowctx/bach_id": "b"}}, "did you mean flowctx/batch_id"),
         ({"tags": {"flowctx/as_of": "2026-01-09"}}, "did you mean flowctx/as_of_date"),
+        ({"tags": {"flowctx/known_at": "2026-01-09T18:00:00Z"}}, "is it to say as of when inputs are read"),
         ({"tags": {"flowctx/note": "b"}}, "means nothing to flowctx; there are batch_id"),
         ({"tags": {"flowctx/partition": "B"}}, "they must mean the same"),
         ({"tags": {"flowctx/as_of_date": "today"}}, "write it as YYYY-MM-DD"),
@@ -196,9 +202,9 @@ def test_run_config_and_tags_that_are_understood_run():
 def test_an_adopted_asset_is_warned_of_slips(caplog):
     """In an asset of the user's own a tag that looks like one of ours is warned of, and the run goes on."""
     caplog.set_level(logging.WARNING, "flowctx")
-    context = dg.build_asset_context(run_tags={"bach_id": "b", "flowctx/typo": "x", "team": "data"})
+    context = dg.build_asset_context(run_tags={"bach_id": "b", "flowctx/typo": "x", "known_at": "x", "team": "data"})
     assert workflow_context(context).batch_id is None
-    assert sorted(record.args[0] for record in caplog.records) == ["bach_id", "flowctx/typo"]
+    assert sorted(record.args[0] for record in caplog.records) == ["bach_id", "flowctx/typo", "known_at"]
 
 
 def on_python(params):
@@ -313,7 +319,7 @@ def test_the_table_of_ways_in_is_true(way, number, wanted, caplog):
         ended = attempt(mistakes[number]) or "taken"
     except ContextError:
         ended = "refused at once"
-    heard = [record for record in caplog.records if re.search("if it is to say|means nothing", record.getMessage())]
+    heard = [record for record in caplog.records if re.search("which says who|means nothing", record.getMessage())]
     if ended == "taken" and heard:
         ended = "a warning in the log"
     assert ended == wanted

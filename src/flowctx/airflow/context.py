@@ -27,7 +27,7 @@ from flowctx.core.workflow.context_dates import DUE
 from flowctx.core.workflow.date_of_run import date_of_run
 from flowctx.core.workflow.dates_of_runs import DatesOfRuns
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.parameters import near_reserved
+from flowctx.core.workflow.parameters import slip_hint
 from flowctx.core.workflow.run_context import begin, beside_steps
 from flowctx.core.workflow.run_request import RESERVED_NAMES, RunRequest, read_value
 from flowctx.core.workflow.step_config import step_config_of
@@ -347,10 +347,10 @@ def _params(
 
 
 def _warned(params: Mapping[str, Any], known: Collection[str]) -> set[str]:
-    """Warn of parameters that nearly say who the run is, and return all names: in a DAG of the user's own all go."""
+    """Warn of parameters that may be meant to say more, and return all names: in a DAG of the user's own all go."""
     for name in params:
-        if name not in known and (slip := near_reserved(name)) is not None:
-            logger.warning("conf[%r] is a parameter; if it is to say who the run is, write %r", name, slip)
+        if name not in known and (hint := slip_hint(name)) is not None:
+            logger.warning("conf[%r] is a parameter; %s", name, hint)
     return set(params)
 
 

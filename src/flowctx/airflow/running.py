@@ -33,7 +33,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.parameters import near_reserved
+from flowctx.core.workflow.parameters import slip_hint
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_request import OnCaptured, RunRequest, check_param_names, read_date, read_text
 from flowctx.core.workflow.run_result import RunResult, StepRun, failure_before
@@ -201,11 +201,9 @@ def _params(
         raise ContextError(f"params is a {type(params).__name__}; it must be a dict of parameters")
     check_param_names(params or ())
     for name in params or ():
-        if workflow is None and name not in dag.params and (slip := near_reserved(name)) is not None:
-            raise ContextError(
-                f"DAG {dag.dag_id!r} has no parameter {name!r}; did you mean {slip!r}, which says who the run is? "
-                f"If not, declare it: DAG(params={{{name!r}: ...}})"
-            )
+        if workflow is None and name not in dag.params and (hint := slip_hint(name)) is not None:
+            declare = f"DAG(params={{{name!r}: ...}})"
+            raise ContextError(f"DAG {dag.dag_id!r} has no parameter {name!r}; {hint} If not, declare it: {declare}")
     if workflow is not None and params:
         read = workflow.params_with(params, known=params if request.resume_from else dag.params)
         params = {name: read[name] for name in params}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from choices import Cap, Cut, Depth, Moment, Opening, Pause, Rate
 from flowctx import ContextError, Workflow, WorkflowError, resume, run
 from flowctx.core.data.encoding import to_json
-from flowctx.core.workflow.parameters import Parameter, near_reserved, typed_value
+from flowctx.core.workflow.parameters import Parameter, slip_hint, typed_value
 
 
 class Side(Enum):
@@ -166,6 +166,7 @@ def test_decimals_keep_every_digit(value):
         ("flowctx/bach_id", "did you mean 'batch_id'"),
         ("as_of", "did you mean 'as_of_date'"),
         ("as-of", "did you mean 'as_of_date'"),
+        ("known_at", "is it to say as of when inputs are read?"),
     ],
 )
 def test_unknown_names_are_refused(name, words):
@@ -183,6 +184,9 @@ def test_a_workflow_may_take_any():
     for name in ("bach_id", "flowctx/batch_id"):
         with pytest.raises(ContextError, match="did you mean 'batch_id'"):
             run(bare, params={name: "b"})
+    for name in ("known_at", "knwon_at", "known-at"):
+        with pytest.raises(ContextError, match=r"run\(known_at=...\) and flowctx run --known-at alone take that"):
+            run(bare, params={name: "2026-01-09T18:00:00Z"})
 
 
 def test_a_declared_name_is_nobodys_slip():
@@ -204,10 +208,12 @@ def test_ordinary_names_are_no_slips():
         "since",
         "from_date",
         "captures",
+        "known",
+        "knows_it",
         "key",
         "flowctx",
     ]
-    assert [name for name in names if near_reserved(name)] == []
+    assert [name for name in names if slip_hint(name)] == []
 
 
 def test_what_a_step_wrote_may_be_set_when_a_run_goes_on(tmp_path):

@@ -25,6 +25,8 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 SHOWN_AS_TEXT = (Decimal, date, datetime, time, timedelta, UUID)
 #: Our namespace on Dagster, squeezed: a parameter, or a key of Airflow's conf, has none.
 _NAMESPACE = TAG_PREFIX.rstrip("/")
+#: How like another a squeezed name is that may be a slip of it.
+_NEAR = 0.85
 #: Names, squeezed, that say in other words who a run is.
 _OTHER_WORDS = {"asof": "as_of_date"}
 
@@ -184,7 +186,7 @@ def declared(params: Mapping[str, Any]) -> dict[str, Parameter]:
 
 
 def check_known(names: Iterable[str], known: Iterable[str], *, extra: bool, what: str) -> None:
-    """Refuse parameters that the workflow does not have, and names that nearly say who a run is.
+    """Refuse parameters that the workflow does not have, and names that may be meant to say more.
 
     Args:
         names: The names that somebody passed.
@@ -199,10 +201,9 @@ def check_known(names: Iterable[str], known: Iterable[str], *, extra: bool, what
     for name in names:
         if name in there or name in RESERVED_NAMES:
             continue
-        if (slip := near_reserved(name)) is not None and not nearest(name, there, cutoff=SLIP):
+        if (hint := slip_hint(name)) is not None and not nearest(name, there, cutoff=SLIP):
             raise ContextError(
-                f"{what} has no parameter {name!r}; did you mean {slip!r}, which says who the run is? "
-                f"If not, declare it: Workflow(params={{{name!r}: ...}})"
+                f"{what} has no parameter {name!r}; {hint} If not, declare it: Workflow(params={{{name!r}: ...}})"
             )
         if not extra:
             near = nearest(name, there)
@@ -226,9 +227,29 @@ def near_reserved(name: str) -> str | None:
     if name in RESERVED_NAMES:
         return None
     plain = {reserved.replace("_", ""): reserved for reserved in RESERVED_NAMES} | _OTHER_WORDS
-    squeezed = re.sub(r"[^a-z0-9]", "", name.lower()).removeprefix(_NAMESPACE)
-    near = nearest(squeezed, plain, cutoff=0.85)
+    near = nearest(_squeezed(name), plain, cutoff=_NEAR)
     return plain[near[0]] if near else None
+
+
+def slip_hint(name: str) -> str | None:
+    """Return what a name may have been meant for, if it looks like more than a parameter.
+
+    Example:
+        >>> slip_hint("bach_id"), slip_hint("limit")
+        ("did you mean 'batch_id', which says who the run is?", None)
+        >>> slip_hint("known_at")
+        'is it to say as of when inputs are read? run(known_at=...) and flowctx run --known-at alone take that.'
+    """
+    slip = near_reserved(name)
+    if slip is not None:
+        return f"did you mean {slip!r}, which says who the run is?"
+    if nearest(_squeezed(name), ["knownat"], cutoff=_NEAR):
+        return "is it to say as of when inputs are read? run(known_at=...) and flowctx run --known-at alone take that."
+    return None
+
+
+def _squeezed(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower()).removeprefix(_NAMESPACE)
 
 
 def _bool(value: Any) -> bool:
