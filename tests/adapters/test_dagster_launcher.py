@@ -134,6 +134,52 @@ def test_what_is_away_for_a_moment_is_waited_for(dagster: Dagster, ledger: Ledge
     assert fill(dagster, ledger).ended == {PartitionState.OK: 3}
 
 
+def older(dagster: Dagster) -> dict[str, Any]:
+    """Return the runs of a launch that nobody noted, which Dagster has forgotten."""
+    fill(dagster, open_ledger("memory://"))
+    runs = {f"old-{run_id}": run | {"runId": f"old-{run_id}"} for run_id, run in dagster.runs.items()}
+    dagster.runs = {}
+    return runs
+
+
+def test_what_waits_takes_no_look_from_others(dagster: Dagster, ledger: Ledger) -> None:
+    """While the first job waits for its code, runs of the others begin that a killed launcher had asked for."""
+    runs, launch, asked = older(dagster), dagster.launchRun, []
+
+    def launched(info: Any, executionParams: Any) -> Any:
+        asked.append(executionParams)
+        if len(asked) < 4:
+            return GONE
+        dagster.runs.update([(run_id, run) for run_id, run in runs.items() if run_id != "old-run-0"])
+        return launch(info, executionParams)
+
+    dagster.launchRun = launched  # type: ignore[method-assign]
+    some = Backfill(flow, SOME, "b", ledger=ledger)
+    assert some.launch(DagsterLauncher(dagster.url, max_active=3)).ended == {PartitionState.OK: 3}
+    assert len(dagster.runs) == 3
+
+
+def test_after_a_run_that_was_found_all_are_waited_for_anew(
+    dagster: Dagster, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code was away for a moment, and is once more an hour later: that is no hour in which it was away."""
+    runs, launch, asked, late = older(dagster), dagster.launchRun, [], [0.0]
+    monotonic = time.monotonic
+    monkeypatch.setattr(http.time, "monotonic", lambda: monotonic() + late[0])
+
+    def launched(info: Any, executionParams: Any) -> Any:
+        asked.append(executionParams)
+        if len(asked) == 1:
+            dagster.runs["old-run-0"] = runs["old-run-0"]
+            return GONE
+        late[0] = 3600.0
+        return GONE if len(asked) == 2 else launch(info, executionParams)
+
+    dagster.launchRun = launched  # type: ignore[method-assign]
+    assert fill(dagster, ledger).ended == {PartitionState.OK: 3}
+    assert (list(dagster.runs), len(asked)) == (["old-run-0", "run-1", "run-2"], 4)
+
+
 @pytest.mark.parametrize("answer", [GONE, UNREACHABLE, TROUBLE, FORBIDDEN])
 def test_what_concerns_all_runs_ends_the_launch(
     dagster: Dagster, ledger: Ledger, answer: Any, monkeypatch: pytest.MonkeyPatch

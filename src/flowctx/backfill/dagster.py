@@ -83,8 +83,8 @@ class DagsterLauncher(PollingLauncher):
         self._named, self._location = job, location
         #: The workflows that were checked, and where their jobs are.
         self._targets: dict[str, Target] = {}
-        #: How many more jobs of each workflow are looked for before they are started.
-        self._looks: dict[str, int] = {}
+        #: The jobs of each workflow that were looked for before they were started.
+        self._looked: dict[str, set[str]] = {}
         self._starting = Starting()
         #: Runs that had failed when they were last asked for, and of which Dagster had not said if it retries them.
         self._undecided: set[str] = set()
@@ -162,7 +162,7 @@ class DagsterLauncher(PollingLauncher):
 
     def _prepare(self, batch: BatchRecord) -> None:
         # A launcher that was killed a moment ago may have asked for one more run than it could note.
-        self._looks = dict.fromkeys(batch.workflows, self._max_active)
+        self._looked = {name: set() for name in batch.workflows}
         self._starting = Starting()
 
     def _obstacle(self, batch: BatchRecord) -> str | None:
@@ -170,16 +170,16 @@ class DagsterLauncher(PollingLauncher):
 
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun | None:
         target = self._targets[name := job.workflow or batch.workflow]
-        workflow = target.workflow
-        known = {run.run_id for run in (before, job.before) if run is not None}
+        workflow, known = target.workflow, {run.run_id for run in (before, job.before) if run is not None}
         if before is not None and self._goes_on_anew(target, job, before):
             # A re-execution would be of the same steps and partitions, with the same parameters; a run of all goes on
             # with what the ledger has of it.
             job, before = going_on(job, before), None
-        if before is None and self._looks[name] > 0:
-            self._looks[name] -= 1
+        if before is None and (job.run_id in (looked := self._looked[name]) or len(looked) < self._max_active):
+            looked.add(job.run_id)
             found = self._started(job)
             if found is not None and (there := self._there_already(workflow, job, found, known)) is not None:
+                self._starting = Starting()  # the next one is waited for as long
                 return there
             known |= {found["runId"]} if found is not None else set()
         begun = partial(self._begun, workflow, job, known)
