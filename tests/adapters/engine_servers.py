@@ -266,9 +266,11 @@ class Dagster(Server):
         if parent is None:
             return {"__typename": "PythonError", "className": "DagsterRunNotFoundError", "message": "no parent"}
         run_id = f"run-{len(self.runs)}"
+        extra = reexecutionParams.get("extraTags") or []
+        inherited = [tag for tag in parent["tags"] if tag["key"] not in {tag["key"] for tag in extra}]
         self.runs[run_id] = {
             **parent,
-            **_dagster_run(run_id, parent["tags"], self.status),
+            **_dagster_run(run_id, inherited + extra, self.status),
             "parentRunId": parent["runId"],
         }
         return {"__typename": "LaunchRunSuccess", "run": {"runId": run_id}}

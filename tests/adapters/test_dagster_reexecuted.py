@@ -10,6 +10,7 @@ from adapters.engine_servers import Dagster
 from backfill.flows import flow
 from flowctx import Backfill
 from flowctx.backfill.dagster import DagsterLauncher
+from flowctx.backfill.dagster_config import RUN_TAG
 from flowctx.core.batches.outcomes import winning_outcome
 from flowctx.core.batches.records import PartitionState
 from flowctx.core.durability.ledger import Ledger
@@ -42,6 +43,18 @@ def test_a_failure_of_before_the_new_parameters_is_no_run_of_them(dagster: Dagst
     launch(dagster, ledger, "T1|T2", 2, retry_failed=True)
     assert configured(dagster) == [1, 2, 2, 2]
     assert [run.get("parentRunId") for run in dagster.runs.values()] == [None, None, None, "run-1"]
+
+
+def test_what_others_have_started_is_executed_again_once(dagster: Dagster, ledger: Ledger) -> None:
+    """A run of the UI or of a schedule has no name of ours; the answer to its re-execution may be lost all the same."""
+    dagster.status, dagster.reexecutes = "FAILURE", True
+    launch(dagster, open_ledger("memory://"), "T1", 1)
+    run = dagster.runs["run-0"]
+    run["tags"] = [tag for tag in run["tags"] if tag["key"] != RUN_TAG]
+    dagster.status, dagster.troubles = "SUCCESS", [("launchRunReexecution(", "lose")]
+    launch(dagster, ledger, "T1", 1, retry_failed=True)
+    assert list(dagster.runs) == ["run-0", "run-1"]
+    assert [one.state for one in ledger.batches.iter_outcomes("b")] == [PartitionState.OK]
 
 
 def put(dagster: Dagster, ledger: Ledger, runs: list[dict[str, Any]]) -> None:

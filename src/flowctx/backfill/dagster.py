@@ -219,15 +219,15 @@ class DagsterLauncher(PollingLauncher):
     def _start(self, target: Target, job: Job, before: PartitionRun | None) -> Mapping[str, Any]:
         if before is not None:
             strategy = "FROM_FAILURE" if before.state is PartitionState.FAILED else "ALL_STEPS"
-            again = {"parentRunId": before.run_id, "strategy": strategy}
+            ours = {"key": RUN_TAG, "value": job.run_id}  # which a run that others have started has not
+            again = {"parentRunId": before.run_id, "strategy": strategy, "extraTags": [ours]}
             return self._ask(graphql.AGAIN, params=again, repeat=False)
         workflow, place = target
         return self._launch(place, run_config(workflow.name, job), run_tags(workflow, job))
 
     def _launch(self, place: Place, config: Mapping[str, Any], tags: Mapping[str, str]) -> Mapping[str, Any]:
-        location, repository, name = place
         params = {
-            "selector": {"repositoryLocationName": location, "repositoryName": repository, "jobName": name},
+            "selector": dict(zip(graphql.SELECTOR, place, strict=True)),
             "runConfigData": config,
             "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
         }
