@@ -217,6 +217,20 @@ def test_what_is_mapped_is_by_partition(scheme, own, mapping, runs, read, tmp_pa
     assert seen == [one for some in read for one in (some, some)]
 
 
+def test_without_partitions_all_are_read_by_partition(tmp_path):
+    """Also where there is but one, in a run of its own as beside the step, whose partition is that of the run."""
+    seen: list[Any] = []
+
+    @dg.asset(ins={"fetched": dg.AssetIn(["flow", "fetch"])})
+    def reader(fetched: Any) -> None:
+        seen.append(shown(fetched))
+
+    _, bench = beside(PartitionScheme(tier=["A"]), tmp_path, reader)
+    for key, selection in (("A", ["flow/fetch", "reader"]), (None, ["reader"])):
+        assert bench.run(key, selection=selection).success
+    assert seen == [["A"], ["A"]]
+
+
 def shown(found):
     """Return of what partitions an input is; ``one`` if it is the output itself."""
     if found.keys() <= {"n", "capture"} and found:

@@ -250,14 +250,15 @@ def _by_partition(context: dg.InputContext, step: Any) -> bool:
         return True
     if step is None:
         return False
-    if step.has_partition_key_range or not same_windows(step.run_partitions_def, context.asset_partitions_def):
+    # An asset without partitions may be in a run of a partition, and reads all that there are.
+    op = dg.OpExecutionContext(step)
+    assets = op.assets_def if op.has_assets_def else None
+    own = step.run_partitions_def if assets is None else assets.partitions_def
+    if step.has_partition_key_range or not same_windows(own, context.asset_partitions_def):
         return True
     # A mapping may ask for several, of which there are more or fewer from one run to the next.
-    op = dg.OpExecutionContext(step)
-    mapping = op.assets_def.get_partition_mapping(context.asset_key) if op.has_assets_def else None
-    is_same = step.run_partitions_def == context.asset_partitions_def and isinstance(
-        mapping, dg.IdentityPartitionMapping
-    )
+    mapping = assets.get_partition_mapping(context.asset_key) if assets is not None else None
+    is_same = own == context.asset_partitions_def and isinstance(mapping, dg.IdentityPartitionMapping)
     return mapping is not None and not is_same
 
 
