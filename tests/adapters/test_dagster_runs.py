@@ -124,6 +124,17 @@ def test_a_range_is_canceled_with_all_its_partitions(dagster: Dagster) -> None:
     assert {run.state for run in stopped} == {PartitionState.CANCELED}
 
 
+@pytest.mark.parametrize(("chosen", "state"), [(None, "ok"), (["filled__raw"], "partial")])
+def test_a_part_that_ends_while_it_is_canceled_is_one(dagster: Dagster, chosen: Any, state: str) -> None:
+    """Whoever cancels does not know the workflow: what somebody has chosen of it is not called done."""
+    key = {"dagster/partition": "2012-01-05"}
+    known(dagster, "STARTED", key, assetSelection=None, jobName="filled_job", stepKeysToExecute=chosen)
+    (run,) = DagsterLauncher(dagster.url).find(batch_of(DAYS), DAYS)
+    dagster.runs["run"]["status"] = "SUCCESS"
+    (over,) = DagsterLauncher(dagster.url).cancel(batch_of(DAYS), [run])
+    assert over.state == state
+
+
 def test_what_is_being_canceled_is_under_way(dagster: Dagster, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its step may be at something for minutes: it has not stopped, and a launch follows it and begins no other."""
     known(dagster, "CANCELING", {"dagster/partition": "2012-01-05"})

@@ -376,7 +376,7 @@ class DagsterLauncher(PollingLauncher):
             if not (there := [found[run_id] for run_id in ids if run_id in found]):
                 break
             runs.append(there[0])
-        if workflow is not None and is_part(runs[-1], workflow):
+        if is_part(runs[-1], workflow):
             return PartitionState.PARTIAL
         if any((one["stats"] or {}).get("materializations") for one in runs):
             return PartitionState.OK

@@ -63,14 +63,18 @@ def _range(first: PartitionKey, last: PartitionKey, scheme: PartitionScheme) -> 
     yield from (key for key in scheme.select(dates) if not static or fold(key, static) in between)
 
 
-def is_part(run: Mapping[str, Any], workflow: Workflow) -> bool:
-    """Return whether somebody has chosen assets or steps for a run, and not all of the workflow's."""
+def is_part(run: Mapping[str, Any], workflow: Workflow | None) -> bool:
+    """Return whether somebody has chosen assets or steps for a run, and not all of the workflow's.
+
+    Without the workflow nobody knows which are all.
+    """
     assets = [asset["path"] for asset in run["assetSelection"] or ()]
-    chosen = {path[-1] if _is_step(path, workflow) else "/".join(path) for path in assets}
-    steps: set[str] = set()
     # A re-execution from failure leaves out what its parent had done; others leave out what somebody chose.
-    if tags_of(run).get("dagster/is_resume_retry") != "true":
-        steps = {step_of(key, workflow) for key in run["stepKeysToExecute"] or ()}
+    keys = () if tags_of(run).get("dagster/is_resume_retry") == "true" else run["stepKeysToExecute"] or ()
+    if workflow is None:
+        return bool(assets or keys)
+    chosen = {path[-1] if _is_step(path, workflow) else "/".join(path) for path in assets}
+    steps = {step_of(key, workflow) for key in keys}
     if assets:  # whose ops may have other names
         steps &= workflow.steps.keys()
     return any(some and not workflow.steps.keys() <= some for some in (chosen, steps))
