@@ -3,7 +3,7 @@
 import re
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from click.testing import CliRunner
@@ -173,6 +173,31 @@ def test_a_batch_without_what_is_gone_has_the_rest(ledger):
         with_params_taken(known, after, accept_changes=False)
     assert with_params_taken(known, after, accept_changes=False, anew=["a"]).params["b"] == 2
     assert set(with_params_taken(known, after, accept_changes=True).params) == {"b", "api_token"}
+
+
+def test_a_rule_of_parameters_is_asked_of_all_that_are_taken(ledger):
+    """What is taken beside the others only is no parameter that is gone, and is not lost with one that is."""
+
+    @dataclass
+    class Limits:
+        low: int = 1
+        high: int = 2
+
+        def __post_init__(self):
+            if self.high < self.low:
+                raise ValueError("high below low")
+
+    @dataclass
+    class Before(Limits):
+        gone: int = 3
+
+    after, before = (
+        Workflow("limits", partitions=PartitionScheme(n=["1"]), params=kind()) for kind in (Limits, Before)
+    )
+    known = Backfill(before, None, "b", params={"low": 5, "high": 9, "gone": 4}, ledger=ledger).record()
+    with pytest.raises(BatchError, match="no parameter 'gone'.*; or go on without gone, by"):
+        with_params_taken(known, after, accept_changes=False)
+    assert with_params_taken(known, after, accept_changes=True).params == {"low": 5, "high": 9}
 
 
 def test_status_names_the_command_that_goes_on(url):

@@ -19,6 +19,7 @@ from flowctx.core.masking import MASK
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.printable import amount, brief
 from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.parameters import check_known
 
 logger = logging.getLogger("flowctx")
 
@@ -171,9 +172,21 @@ def _not_taken(known: BatchRecord, workflow: Workflow) -> dict[str, str]:
     """Return the parameters of a batch that its workflow does not take, and why; secrets are known by name alone."""
     hidden = {name for name, value in known.params.items() if name in workflow.params and MASK in repr(value)}
     values = {name: value for name, value in known.params.items() if name not in hidden}
-    if _why_not(workflow, values) is None:
-        return {}
-    return {name: why for name in values if (why := _why_not(workflow, {name: values[name]})) is not None}
+    others = {name: why for name, value in values.items() if (why := _why_not_read(workflow, name, value)) is not None}
+    rest = {name: value for name, value in values.items() if name not in others}
+    if _why_not(workflow, rest) is not None:  # by a rule that their class has, which may be of several together
+        others |= {name: why for name in rest if (why := _why_not(workflow, {name: rest[name]})) is not None}
+    return others
+
+
+def _why_not_read(workflow: Workflow, name: str, value: object) -> str | None:
+    try:
+        check_known([name], workflow.params, extra=workflow.extra_params, what=f"workflow {workflow.name!r}")
+        if name in workflow.parameters:
+            workflow.parameters[name].read(value)
+    except FlowctxError as exc:
+        return str(exc)
+    return None
 
 
 def _why_not(workflow: Workflow, params: Mapping[str, Any]) -> str | None:
