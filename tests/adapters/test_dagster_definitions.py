@@ -345,3 +345,15 @@ def test_a_component_of_ones_own_may_have_other_defaults():
         for made in (Ours.resolve_from_yaml(where), Ours.resolve_from_yaml(f"{where}\ngroup_name: fx"))
     ]
     assert groups == [{"finance"}, {"fx"}]
+
+
+def test_a_component_of_ones_own_may_have_fields_with_nothing_in_them():
+    """What is refused is a field of ours that has nothing; of others we do not know what that means."""
+
+    class Noted(WorkflowComponent):
+        note: str | None = "none"
+
+    where = "workflow: flowctx.examples.prices:prices"
+    assert Noted.resolve_from_yaml(f"{where}\nnote: null").build_defs(None).resolve_all_asset_specs()
+    with pytest.raises(ContextError, match="group_name of workflow .* is there and has nothing"):
+        Noted.resolve_from_yaml(f"{where}\ngroup_name: null").build_defs(None)

@@ -97,15 +97,16 @@ class WorkflowComponent(dg.Component, dg.Model, dg.Resolvable):
         Raises:
             ContextError: A field is there and has nothing: its template may be of a variable that is not set.
         """
-        empty = sorted(name for name in self.model_fields_set if getattr(self, name) is None)
+        fields = WorkflowComponent.model_fields.keys()  # a component of the user's own may have others
+        empty = sorted(name for name in self.model_fields_set & fields if getattr(self, name) is None)
         if empty:
             raise ContextError(
                 f"{empty[0]} of workflow {self.workflow!r} is there and has nothing: a template of a variable that is "
                 "not set? leave it out, or set the variable"
             )
         package = context.defs_relative_module_name(context.path) if self.workflow.startswith(".") else None
-        own = WorkflowComponent.model_fields.keys() - {"workflow", "backfill", "bulk"}
-        # Not only what is set: a component of the user's own, made of this one, may have other defaults.
+        own = fields - {"workflow", "backfill", "bulk"}
+        # Not only what is set: that component may have other defaults.
         args: dict[str, Any] = {name: value for name in own if (value := getattr(self, name)) is not None}
         if self.deps:
             args["deps"] = {step: [*map(dg.AssetKey.from_user_string, keys)] for step, keys in self.deps.items()}
