@@ -21,6 +21,7 @@ from flowctx.backfill.dagster import DagsterLauncher
 from flowctx.backfill.dagster_bulk import DagsterBulkLauncher
 from flowctx.backfill.leading import LEASE
 from flowctx.core.batches.bulk import GOT_THROUGH_TAG, BulkRequest, Slice
+from flowctx.core.batches.records import PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
 
@@ -105,6 +106,22 @@ def test_slices_under_way_are_followed_by_the_next_launch(airflow: Airflow, ledg
     assert [part["left"] for part in ours["conf"]["bulk"]["slices"]] == [3, 4, 4, 4]
     assert ours["conf"]["bulk"]["launcher"] != theirs["conf"]["bulk"]["launcher"]
     assert ledger.batches.acquire_launch_lease("b", "next", LEASE) == "next"
+
+
+def test_no_slice_runs_what_is_under_way_with_other_parameters(dagster: Dagster, ledger: Ledger) -> None:
+    """The partitions fail, and say so; what is done stays done though somebody runs it otherwise."""
+    day = Backfill(flow, "date=2012-01-02", "b", params={"number": 7}, ledger=ledger)
+    day.launch(DagsterLauncher(dagster.url))
+    other = Backfill(flow, "date=2012-01-02..2012-01-03", "b", params={"number": 1}, ledger=open_ledger("memory://"))
+    other.launch(DagsterLauncher(dagster.url))
+    own = list(dagster.runs)[:3]
+    for run_id, run in dagster.runs.items():
+        run["status"] = "SUCCESS" if run_id in own else "STARTED"
+    batch = Backfill(flow, SOME, "b", params={"number": 7}, ledger=ledger)
+    done = batch.launch(DagsterBulkLauncher(DagsterLauncher(dagster.url), 2), extend=True)
+    assert (done.ended, done.before) == ({PartitionState.FAILED: 3}, {PartitionState.OK: 3})
+    slices = [run["config"]["ops"]["run_slice"]["config"]["slice"] for run in list(dagster.runs.values())[9:]]
+    assert sum(part["left"] for part in slices) == 9
 
 
 @AIRFLOW

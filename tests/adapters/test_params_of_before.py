@@ -13,6 +13,7 @@ from flowctx import Backfill
 from flowctx.backfill import LaunchListener, LaunchProgress
 from flowctx.backfill.airflow import AirflowLauncher
 from flowctx.backfill.dagster import DagsterLauncher
+from flowctx.backfill.dagster_config import RUN_TAG
 from flowctx.core.batches.records import PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
@@ -106,6 +107,35 @@ def test_dagster_starts_nothing_beside_a_run_with_other_parameters(dagster: Dags
     assert len(dagster.runs) == 1
     dagster.runs["run-0"]["status"] = "SUCCESS"
     assert launch(dagster, ledger, {"number": 2}, retry_failed=True).ended == {PartitionState.OK: 1}
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_nothing_is_started_beside_any_run_with_other_parameters(dagster: Dagster, ledger: Ledger, ours: bool) -> None:
+    """However many partitions there are, and though nobody has given their runs the names that a launch gives."""
+    days = Backfill(flow, "date=2012-01-02", "b", params={"number": 1}, ledger=open_ledger("memory://"))
+    days.launch(DagsterLauncher(dagster.url))
+    for run in dagster.runs.values():
+        run["status"] = "STARTED"
+        run["tags"] = [tag for tag in run["tags"] if ours or tag["key"] != RUN_TAG]
+    again = Backfill(flow, "date=2012-01-02..2012-01-03", "b", params={"number": 2}, ledger=ledger)
+    for how in ({}, {"retry_failed": True}):
+        done = again.launch(DagsterLauncher(dagster.url, max_active=1), **how)
+        assert (done.ended[PartitionState.FAILED], len(dagster.runs)) == (3, 6)
+    for run in dagster.runs.values():
+        run["status"] = "SUCCESS"
+    assert again.launch(DagsterLauncher(dagster.url), retry_failed=True).ended == {PartitionState.OK: 3}
+
+
+def test_nothing_is_started_beside_a_run_that_others_started(airflow: Airflow, ledger: Ledger) -> None:
+    """Airflow refuses a second run of one id alone, and a person or a backfill chooses another one."""
+    airflow.most = 100
+    launch(airflow, open_ledger("memory://"), {"number": 1})
+    ((_, run),) = airflow.runs.items()
+    airflow.runs = {"manual": {**run, "dag_run_id": "manual", "state": "running"}}
+    assert launch(airflow, ledger, {"number": 2}).ended == {PartitionState.FAILED: 1}
+    (failed,) = ledger.batches.iter_outcomes("b")
+    assert (failed.error or "").startswith("Airflow: run manual of it is under way, with other parameters")
+    assert list(airflow.runs) == ["manual"]
 
 
 @pytest.mark.parametrize("died", [False, True])

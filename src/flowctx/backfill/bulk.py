@@ -158,6 +158,7 @@ class BulkLaunch(LeadLaunch):
 
     def follow(self) -> None:
         """Have the slices run, and take in what the ledger has of them until they are over."""
+        self._note_refused()
         before = self._counts()
         if self.follows and not self._follow_others(before):
             return self._conclude()
@@ -215,12 +216,21 @@ class BulkLaunch(LeadLaunch):
         self._count(before)
         return True
 
+    def _note_refused(self) -> None:
+        """Note what cannot run, so that no slice runs it."""
+        some = {text: run for (_, text), run in self.refused.items() if text in self.bulk_work.selection}
+        known = self.batches.iter_outcomes(self.batch.batch_id, some, workflow=self.bulk_work.workflow.name)
+        done = {run.partition for run in known if run.state.done} if some else ()
+        self.batches.record_outcomes(self.batch.batch_id, [run for text, run in some.items() if text not in done])
+
     # -- slices -----------------------------------------------------------------------------------------------------
 
     def _start(self) -> bool:
         """Have slices run of what is left, and return whether anything is."""
         work, runs = self.bulk_work, self.bulk_work.outcomes(self.batch.batch_id)
-        done = [PartitionKey.parse(run.partition) for run in runs if not work.again.runs(run, "local")]
+        refused = {partition for _, partition in self.refused}
+        over = (run for run in runs if run.partition in refused or not work.again.runs(run, "local"))
+        done = [PartitionKey.parse(run.partition) for run in over]
         parts = split(work.workflow, work.selection, done, self.bulk.lanes * _PER_LANE)
         if not parts:
             return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from flowctx.backfill.leading import NOTES, LaunchOptions, LeadLaunch
@@ -48,7 +49,11 @@ class Launch(LeadLaunch):
             if item is None:
                 yield None
             elif isinstance(item, Job):
-                yield item
+                refused = self.refused.get((item.workflow or self.batch.workflow, item.partition))
+                if refused is None:
+                    yield item
+                else:
+                    self.take(replace(refused, run_id=item.run_id, workflow=item.workflow))
             else:
                 if item.state is PartitionState.WAITING:
                     self.notes[item.workflow, item.partition] = item

@@ -107,6 +107,8 @@ class LeadLaunch(ABC):
         self.interrupted = False
         #: Partitions of which the engine calls a run done that the ledger has lost.
         self.lost_runs: list[str] = []
+        #: Partitions that cannot run, by workflow: beside what their engine runs of them, nothing is started.
+        self.refused: dict[tuple[str, str], PartitionRun] = {}
 
     @abstractmethod
     def follow(self) -> None:
@@ -185,6 +187,9 @@ class LeadLaunch(ABC):
         for settled in self.settling.settle_all(found, workflow.name, self.led_at):
             if settled.lost:
                 self.lost_runs.append(settled.noted.partition)
+            if settled.beside:
+                self.refused[workflow.name, settled.noted.partition] = settled.noted
+                continue
             yield settled.noted
 
     def warn_of_lost(self, workflow: str) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
-from flowctx.backfill.polling import PAGE
+from flowctx.backfill.polling import PAGE, under_way_otherwise
 from flowctx.core.batches.launcher import ENGINES
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.durability.endings import end_run
@@ -41,6 +41,8 @@ class SettledRun(NamedTuple):
     known: PartitionRun
     #: Whether its engine calls it done, and the ledger has nothing of it although it was to be there.
     lost: bool = False
+    #: Whether it is of a run that nothing is to be started beside: under way, with other parameters than the batch has.
+    beside: bool = False
 
 
 def settle_run(
@@ -133,7 +135,8 @@ class Settling(NamedTuple):
     ) -> Iterator[SettledRun]:
         """Settle runs of one workflow; what was known before is read for many at a time.
 
-        One with other parameters than those of the batch is left out, unless it was known.
+        One with other parameters than those of the batch is left out, unless it was known; while it is under way, its
+        partition cannot run.
         """
         while some := list(islice(found, PAGE)):
             texts = {run.partition for run in some}
@@ -144,6 +147,13 @@ class Settling(NamedTuple):
                 is_known = before is not None and before.run_id == run.run_id and before.attempt > 0
                 if is_known or not run.other_params:
                     yield self.settle(replace(run, workflow=workflow), asked_at, before)
+                elif not run.state.ended:
+                    yield self._not_beside(replace(run, workflow=workflow))
+
+    def _not_beside(self, run: PartitionRun) -> SettledRun:
+        why, now = f"{run.engine.title()}: {under_way_otherwise(run.run_id)}", self.ledger.now()
+        refused = replace(run, state=PartitionState.FAILED, attempt=0, error=why, last_seen_at=now)
+        return SettledRun(refused, refused, beside=True)
 
     def _is_lost(self, workflow: str, outcome: PartitionRun, noted: PartitionRun | None) -> bool:
         """Whether a run had a ledger, and what it made is not known to be done, nor to have been pruned."""

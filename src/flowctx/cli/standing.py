@@ -161,6 +161,8 @@ def _adopt(ledger: Ledger, batch: BatchRecord, engine: str, url: str | None, wor
     def found() -> Iterator[PartitionRun]:
         settling = Settling(ledger, batch.batch_id, launcher)
         for settled in settling.settle_all(launcher.find(batch, workflow), batch.workflow, asked_at):
+            if settled.beside:  # which is none of the batch
+                continue
             there, here = PartitionState.OK if settled.lost else settled.noted.state, settled.known.state
             differing[there, here] += there.ended and there.done is not here.done
             yield settled.noted
