@@ -107,6 +107,16 @@ def test_a_range_is_of_the_partitions_that_dagster_has_in_it(
     assert sorted(found) == sorted(inside)
 
 
+@pytest.mark.parametrize(("batch_id", "found"), [("", 1), ("b", 1), ("another", 0)])
+def test_a_backfill_that_is_told_of_a_batch_is_none_of_its_own(dagster: Dagster, batch_id: str, found: int) -> None:
+    """Its runs say both, and capture for the batch."""
+    tags = {"dagster/partition": "2012-01-05", "dagster/backfill": "b", "flowctx/batch_id": batch_id}
+    known(dagster, "SUCCESS", {tag: value for tag, value in tags.items() if value})
+    run = dagster.runs["run"]
+    run["tags"] = [tag for tag in run["tags"] if tag["key"] != "flowctx/batch_id" or batch_id]
+    assert len({one.run_id for one in DagsterLauncher(dagster.url).find(batch_of(DAYS), DAYS)}) == found
+
+
 def test_a_range_of_another_scheme_is_none_of_the_batch(dagster: Dagster) -> None:
     """Its keys may mean something else by now."""
     known(dagster, "STARTED", span("2012-01-05|T1", "2012-01-06|T1"))

@@ -16,6 +16,7 @@ from flowctx.backfill.again import going_on
 from flowctx.backfill.dagster_config import RUN_TAG, has_params, run_config, run_tags
 from flowctx.backfill.dagster_retries import is_retry_awaited, is_to_be_retried, is_undecided, retry_of
 from flowctx.backfill.dagster_runs import (
+    BATCH_TAGS,
     failure_of,
     has_output,
     is_of,
@@ -35,7 +36,6 @@ from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_request import TAG_PREFIX, read_text
 
 _STOP_SECONDS = 60.0
-_BATCH_TAGS = ("flowctx/batch_id", "batch_id", "dagster/backfill")
 _STATES = {
     "SUCCESS": PartitionState.OK,
     "FAILURE": PartitionState.FAILED,
@@ -293,14 +293,14 @@ class DagsterLauncher(PollingLauncher):
         """
         jobs = {self._named, f"{workflow.name}_job", workflow.name}
         seen: set[str] = set()
-        for tag in _BATCH_TAGS:
+        for tag in BATCH_TAGS:
             # The latest first, so that a retry comes before what it is of.
             for run in self._all_runs(graphql.tagged(tag, batch.batch_id)):
                 seen.add(run["runId"])
                 if retry_of(run) in seen:
                     continue
                 keys = () if workflow.partitions is None else partitions_of(run, workflow.partitions)
-                if is_of(run, workflow, jobs) and (texts := [str(key) for key in keys]):
+                if is_of(run, workflow, jobs, batch.batch_id) and (texts := [str(key) for key in keys]):
                     state = self._partition_run(run, texts[0], workflow)
                     state = replace(state, other_params=not has_params(run, workflow, batch))
                     yield from (replace(state, partition=text) for text in texts)

@@ -18,12 +18,20 @@ from flowctx.core.printable import brief
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_request import TAG_PREFIX
 
+#: Where a run says of which batch it is, the first one that does.
+BATCH_TAGS: Final = (f"{TAG_PREFIX}batch_id", "batch_id", "dagster/backfill")
 #: So much is told of what Dagster says.
 LONGEST: Final = 500
 
 
-def is_of(run: Mapping[str, Any], workflow: Workflow, jobs: Collection[str | None]) -> bool:
-    """Return whether a run is of a workflow: of assets of it and maybe others, or of one of its jobs; not of checks."""
+def is_of(run: Mapping[str, Any], workflow: Workflow, jobs: Collection[str | None], batch_id: str) -> bool:
+    """Return whether a run is of a workflow: of assets of it and maybe others, or of one of its jobs; not of checks.
+
+    And whether it is of a batch: a backfill of Dagster's that is told of a batch is none of its own.
+    """
+    tags = tags_of(run)
+    if next((tags[tag] for tag in BATCH_TAGS if tags.get(tag)), None) != batch_id:
+        return False
     ours = any(_is_step(asset["path"], workflow) for asset in run["assetSelection"] or ())
     of_checks = bool(run["assetCheckSelection"]) and not run["assetSelection"]
     return (ours or run["jobName"] in jobs) and not of_checks
