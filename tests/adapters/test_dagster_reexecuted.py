@@ -127,3 +127,31 @@ def test_steps_that_somebody_chose_of_a_retry_are_a_part(dagster: Dagster, ledge
     put(dagster, ledger, [AUTO[0], again("b", "a", "FAILURE", 2, **handed_on), chosen])
     states = {run.run_id: run.state for run in DagsterLauncher(dagster.url).find(ledger.batches.get("b"), flow)}
     assert states["chosen"] is PartitionState.PARTIAL
+
+
+@pytest.mark.parametrize(
+    ("rest", "state"),
+    [(["check"], PartitionState.PARTIAL), ([*flow.steps], PartitionState.OK), (None, PartitionState.OK)],
+)
+def test_a_retry_of_what_was_deleted_may_be_a_part(
+    dagster: Dagster, ledger: Ledger, rest: list[str] | None, state: PartitionState
+) -> None:
+    """Nobody knows any more which steps were to run before, unless it ran all of them itself."""
+    put(dagster, ledger, [{**again("c", "b", "SUCCESS", 3, **{"dagster/root_run_id": "a"}), "stepKeysToExecute": rest}])
+    (found,) = DagsterLauncher(dagster.url).find(ledger.batches.get("b"), flow)
+    why = "run b, with which it goes on, was deleted in Dagster" if state is PartitionState.PARTIAL else None
+    assert (found.state, found.error) == (state, why)
+
+
+def test_what_was_done_stays_so_though_its_parent_was_deleted(dagster: Dagster, ledger: Ledger) -> None:
+    """The ledger knew that it was whole; another one does not, and runs it anew."""
+    rest = {**again("c", "a", "SUCCESS", 3), "stepKeysToExecute": ["check"]}
+    put(dagster, ledger, [again("a", "", "FAILURE", 1, **{"dagster/is_resume_retry": "false"}), rest])
+    config = {"resources": {"filled_params": {"config": {"number": 1}}}}
+    assert {str(run["config"]) for run in dagster.runs.values()} == {str(config)}
+    launch(dagster, ledger, "T1", 1)
+    del dagster.runs["a"]
+    launch(dagster, ledger, "T1", 1)
+    assert [*dagster.runs] == ["c"]
+    launch(dagster, open_ledger("memory://"), "T1", 1)
+    assert len(dagster.runs) == 2

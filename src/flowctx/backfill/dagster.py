@@ -17,6 +17,9 @@ from flowctx.backfill.dagster_config import RUN_TAG, has_params, run_config, run
 from flowctx.backfill.dagster_retries import is_retry_awaited, is_to_be_retried, is_undecided, retry_of
 from flowctx.backfill.dagster_runs import (
     BATCH_TAGS,
+    LIVE,
+    STATES,
+    did_all,
     failure_of,
     has_output,
     is_of,
@@ -36,15 +39,6 @@ from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_request import TAG_PREFIX, read_text
 
 _STOP_SECONDS = 60.0
-_STATES = {
-    "SUCCESS": PartitionState.OK,
-    "FAILURE": PartitionState.FAILED,
-    "CANCELED": PartitionState.CANCELED,
-    "STARTING": PartitionState.RUNNING,
-    "STARTED": PartitionState.RUNNING,
-    "CANCELING": PartitionState.RUNNING,
-}
-LIVE = ["QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED", "CANCELING"]
 
 
 def launcher_from_env(
@@ -252,7 +246,7 @@ class DagsterLauncher(PollingLauncher):
         """Whether a run may be of this launch: it is under way, or did all of a job of which nothing was known."""
         goes_on = run["status"] in LIVE or is_retry_awaited(run)
         return goes_on or (
-            job.before is None and run["status"] == "SUCCESS" and self._state_of_success(run, workflow).done
+            job.before is None and run["status"] == "SUCCESS" and self._state_of_success(run, workflow)[0].done
         )
 
     def _runs(self, wanted: Mapping[str, Any], limit: int, cursor: str | None = None) -> list[dict[str, Any]]:
@@ -343,10 +337,10 @@ class DagsterLauncher(PollingLauncher):
         self, run: Mapping[str, Any], partition: str, workflow: Workflow | None, attempt: int = 1
     ) -> PartitionRun:
         """Return what Dagster says of a run: ok if any step made something, and with the step that failed and why."""
-        state = _STATES.get(run["status"], PartitionState.LAUNCHED)
+        state = STATES.get(run["status"], PartitionState.LAUNCHED)
         step = error = category = None
         if state is PartitionState.OK:
-            state = self._state_of_success(run, workflow)
+            state, error = self._state_of_success(run, workflow)
         elif is_retry_awaited(run):
             state = PartitionState.LAUNCHED
         elif state is PartitionState.FAILED:
@@ -368,7 +362,7 @@ class DagsterLauncher(PollingLauncher):
             category=category,
         )
 
-    def _state_of_success(self, run: Mapping[str, Any], workflow: Workflow | None) -> PartitionState:
+    def _state_of_success(self, run: Mapping[str, Any], workflow: Workflow | None) -> tuple[PartitionState, str | None]:
         """Return what a run did that Dagster calls a success: it may have been of a part, or skipped every step."""
         runs = [run]
         while ids := retried_by(runs[-1]):
@@ -377,11 +371,12 @@ class DagsterLauncher(PollingLauncher):
                 break
             runs.append(there[0])
         if is_part(runs[-1], workflow):
-            return PartitionState.PARTIAL
-        if any((one["stats"] or {}).get("materializations") for one in runs):
-            return PartitionState.OK
-        made = any(has_output(event) for one in runs for event in self._events(one["runId"]))
-        return PartitionState.OK if made else PartitionState.SKIPPED
+            return PartitionState.PARTIAL, None
+        if ids and not did_all(runs, workflow):
+            return PartitionState.PARTIAL, f"run {ids[0]}, with which it goes on, was deleted in Dagster"
+        made = any((one["stats"] or {}).get("materializations") for one in runs)
+        made = made or any(has_output(event) for one in runs for event in self._events(one["runId"]))
+        return PartitionState.OK if made else PartitionState.SKIPPED, None
 
     def had_ledger(self, run: PartitionRun) -> bool:
         """Return whether a run says that it had a ledger, in the metadata of what its steps made."""

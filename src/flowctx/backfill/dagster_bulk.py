@@ -8,10 +8,11 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from flowctx.backfill.bulk import LANES, BulkLauncher
-from flowctx.backfill.dagster import LIVE, DagsterLauncher
+from flowctx.backfill.dagster import DagsterLauncher
 from flowctx.backfill.dagster import launcher_from_env as native_from_env
 from flowctx.backfill.dagster_config import RUN_TAG
 from flowctx.backfill.dagster_retries import tags_of
+from flowctx.backfill.dagster_runs import LIVE
 from flowctx.backfill.dagster_starting import STARTED, Place, Starting, why_not_started
 from flowctx.backfill.graphql import tagged
 from flowctx.backfill.polling import PAGE
@@ -74,7 +75,7 @@ class DagsterBulkLauncher(BulkLauncher):
         return self._follow()
 
     def _follow(self) -> str | None:
-        wanted = {**tagged("flowctx/batch_id", self._batch_id), "statuses": LIVE}
+        wanted = {**tagged("flowctx/batch_id", self._batch_id), "statuses": [*LIVE]}
         found = [run for run in self._dagster._all_runs(wanted) if tags_of(run).get(_LAUNCHER_TAG)]
         self._active = {run["runId"]: None for run in found}
         return tags_of(found[0])[_LAUNCHER_TAG] if found else None

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, Final
 
 from flowctx.backfill.dagster_retries import tags_of
+from flowctx.core.batches.records import PartitionState
 from flowctx.core.durability.run_ledgers import SKIP_MARK
 from flowctx.core.errors import UnknownPartition
 from flowctx.core.masking import mask_text
@@ -22,6 +23,17 @@ from flowctx.core.workflow.run_request import TAG_PREFIX
 BATCH_TAGS: Final = (f"{TAG_PREFIX}batch_id", "batch_id", "dagster/backfill")
 #: So much is told of what Dagster says.
 LONGEST: Final = 500
+#: What Dagster's words mean for the partition of a run.
+STATES: Final = {
+    "SUCCESS": PartitionState.OK,
+    "FAILURE": PartitionState.FAILED,
+    "CANCELED": PartitionState.CANCELED,
+    "STARTING": PartitionState.RUNNING,
+    "STARTED": PartitionState.RUNNING,
+    "CANCELING": PartitionState.RUNNING,
+}
+#: What it calls runs that have not ended.
+LIVE: Final = ("QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED", "CANCELING")
 
 
 def is_of(run: Mapping[str, Any], workflow: Workflow, jobs: Collection[str | None], batch_id: str) -> bool:
@@ -86,6 +98,17 @@ def is_part(run: Mapping[str, Any], workflow: Workflow | None) -> bool:
     if assets:  # whose ops may have other names
         steps &= workflow.steps.keys()
     return any(some and not workflow.steps.keys() <= some for some in (chosen, steps))
+
+
+def did_all(runs: Iterable[Mapping[str, Any]], workflow: Workflow | None) -> bool:
+    """Return whether runs that go on with each other were told to do all steps, each of them the rest.
+
+    Without the workflow nobody knows which are all.
+    """
+    selections = [run["stepKeysToExecute"] for run in runs]
+    if not all(selections) or workflow is None:
+        return not all(selections)
+    return workflow.steps.keys() <= {step_of(key, workflow) for keys in selections for key in keys}
 
 
 def retried_by(run: Mapping[str, Any]) -> list[str]:

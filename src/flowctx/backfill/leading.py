@@ -341,7 +341,7 @@ def _record_chunk(batches: BatchStore, batch_id: str, workflow: str, chunk: list
     best: dict[str, PartitionRun] = {}
     for run in chunk:
         before = best.get(run.partition) or known.get(run.partition)
-        if before is not None and before.run_id == run.run_id and _stopped(before, run):
+        if before is not None and before.run_id == run.run_id and (_stopped(before, run) or _was_done(before, run)):
             best[run.partition] = before
         elif before is not None and before.run_id == run.run_id and before.recorded:
             best[run.partition] = before if before.state.ended else run
@@ -361,6 +361,11 @@ def _stopped(before: PartitionRun, run: PartitionRun) -> bool:
     if before.state is not PartitionState.CANCELED or not run.state.ended:
         return False
     return run.ended_at is None or before.ended_at is None or run.ended_at <= before.ended_at + _STOP_TAKES
+
+
+def _was_done(before: PartitionRun, run: PartitionRun) -> bool:
+    """Whether a run was done, and has not run since: its engine may have lost by now what it went on with."""
+    return before.state.done and run.state is PartitionState.PARTIAL and run.ended_at == before.ended_at
 
 
 def wait_for_launcher(batches: BatchStore, batch_id: str, seconds: float = 3.0) -> None:
