@@ -152,3 +152,26 @@ def test_a_run_that_somebody_has_cleared_is_let_run(airflow: Airflow, ledger: Le
     assert (airflow.cleared, len(airflow.runs), airflow.state) == ([], 1, "success" if number == 1 else "running")
     (outcome,) = ledger.batches.iter_outcomes("b")
     assert ("is under way, with other parameters" in (outcome.refused or "")) is (number == 2)
+
+
+def test_a_run_that_somebody_resumed_is_followed(airflow: Airflow, ledger: Ledger) -> None:
+    """It goes on with a run of the batch, whose ledger it has: nothing runs beside it, whatever it was given."""
+    airflow.most, airflow.state = 100, "failed"
+    launch(airflow, ledger, {})
+    ((run_id, run),) = airflow.runs.items()
+    record_failure(ledger, "airflow", run_id)
+    conf = {"batch_id": "b", "resume_from": run_id, "number": 3}
+    airflow.runs["resumed"] = {**run, "dag_run_id": "resumed", "conf": conf, "state": "running"}
+    airflow.state = "running"
+    launch(airflow, ledger, {}, retry_failed=True, listener=EndsSoon(airflow))
+    assert (airflow.cleared, len(airflow.runs), airflow.state) == ([], 2, "success")
+
+
+def test_what_a_run_was_given_beside_the_parameters_of_the_batch_stays(airflow: Airflow, ledger: Ledger) -> None:
+    """What failed of it runs again in the same run: the ledger tells that the batch asks for nothing else."""
+    airflow.state = "failed"
+    launch(airflow, open_ledger("memory://"), {"number": 3})
+    (run_id,) = airflow.runs
+    record_failure(ledger, "airflow", run_id, number=3)
+    launch(airflow, ledger, {}, retry_failed=True)
+    assert ([body["dag_run_id"] for body in airflow.cleared], len(airflow.runs)) == ([run_id], 1)

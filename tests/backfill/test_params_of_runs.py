@@ -57,6 +57,13 @@ def test_a_run_that_goes_on_has_what_it_was_not_given() -> None:
     """The one before it had that."""
     assert had_params(flow, {}, {"limit": 2}, resumes=True)
     assert not had_params(flow, {"limit": 1}, {"limit": 2}, resumes=True)
+    assert not had_params(flow, {"limit": 1}, {"limit": 2}, resumes=True, exactly=False)
+
+
+def test_what_is_not_asked_for_may_be_what_it_was() -> None:
+    """Of a run that a ledger has, which says what else it was given."""
+    assert had_params(flow, {"limit": 2}, {}, exactly=False)
+    assert not had_params(flow, {"limit": 2}, {"limit": 1}, exactly=False)
 
 
 def test_a_batch_says_what_it_can() -> None:

@@ -100,14 +100,20 @@ def _has_changed(workflow: Workflow, run: RunRecord, records: Sequence[StepRecor
 
 
 def had_params(
-    workflow: Workflow, given: Mapping[str, Any], params: Mapping[str, Any], *, resumes: bool = False
+    workflow: Workflow,
+    given: Mapping[str, Any],
+    params: Mapping[str, Any],
+    *,
+    exactly: bool = True,
+    resumes: bool = False,
 ) -> bool:
-    """Return whether a run had these parameters, and else the workflow's own.
+    """Return whether a run had these parameters, given what its engine says it was given, as JSON.
 
     Args:
         workflow: The workflow.
-        given: What the engine says that the run was given, as JSON; what else is in there does not count.
+        given: What it was given, and maybe more that is no parameter.
         params: The parameters; secrets may be hidden, with a digest of each.
+        exactly: Whether it is to have had the workflow's own values of all others.
         resumes: Whether it goes on with another run, of which it has what it was not given.
 
     Example:
@@ -115,30 +121,23 @@ def had_params(
         >>> had_params(flow, {"limit": 2}, {"limit": 2, "fund": "GROWTH"}), had_params(flow, {"limit": 2}, {})
         (True, False)
     """
-    return _had(workflow, given, {**workflow.params, **params}, resumes)
-
-
-def had_params_of_batch(
-    workflow: Workflow, given: Mapping[str, Any], batch: BatchRecord, *, resumes: bool = False
-) -> bool:
-    """Return whether a run had the parameters of a batch, as far as the batch says them itself; see above."""
-    if batch.selection is None:  # nobody has planned it
-        return True
-    params = batch.params if batch.params_from else {**workflow.params, **batch.params}
-    return _had(workflow, given, params, resumes)
-
-
-def _had(workflow: Workflow, given: Mapping[str, Any], params: Mapping[str, Any], resumes: bool) -> bool:
-    if resumes:
-        params = {name: value for name, value in params.items() if name in given}
+    wanted = {**workflow.params, **params} if exactly else params
+    names = wanted.keys() & given.keys() if resumes else wanted.keys()
     had: dict[str, Any] = dict(workflow.params)
     try:
-        for name in given.keys() & params.keys():
+        for name in names & given.keys():
             value = from_json(given[name])
             had[name] = workflow.parameters[name].read(value) if name in workflow.parameters else value
     except FlowctxError:  # with which it could not run
         return False
-    return params.keys() <= had.keys() and stands_for(params, {name: had[name] for name in params})
+    return names <= had.keys() and stands_for({n: wanted[n] for n in names}, {n: had[n] for n in names})
+
+
+def had_params_of_batch(workflow: Workflow, given: Mapping[str, Any], batch: BatchRecord) -> bool:
+    """Return whether a run had the parameters of a batch, as far as its record says them."""
+    if batch.selection is None:  # nobody has planned it
+        return True
+    return had_params(workflow, given, batch.params, exactly=batch.params_from is None)
 
 
 def needs_another_run(job: Job, before: PartitionRun) -> bool:

@@ -98,7 +98,7 @@ class AirflowLauncher(PollingLauncher):
         dag = self._dags[job.workflow or batch.workflow]
         there = dag.run(before.run_id) if before is not None else None
         if before is not None and there is not None and there.status == 200 and there.data["state"] in LIVE:
-            return self._under_way(dag, job, there.data, before.attempt + 1)  # somebody has cleared it
+            return self._under_way(dag, job, there.data, before)  # somebody has cleared it
         # A part may have been a run of a DAG with some of the steps.
         if before is not None and (before.part or needs_another_run(job, before)):
             return self._post(dag, as_another_run(job, before), is_other=True)
@@ -128,7 +128,8 @@ class AirflowLauncher(PollingLauncher):
         there, before = dag.partition_run(found.data, job.partition), job.before
         is_older = before is not None and _is_older(there, before)
         known = before is not None and before.run_id == job.run_id and before.recorded
-        is_done = there.state.done and not (known and job.incomplete) and dag.has_params(found.data, job)
+        has_params = dag.has_params(found.data, job, recorded=known)
+        is_done = there.state.done and not (known and job.incomplete) and has_params
         if is_done and not is_older:
             return there
         goes_on = before is None or not is_older or (before.run_id == job.run_id and not needs_another_run(job, before))
@@ -136,10 +137,12 @@ class AirflowLauncher(PollingLauncher):
             return self._launched(job, job.run_id, 2)
         return there if is_other else self._post(dag, as_another_run(job, before or there), is_other=True)
 
-    def _under_way(self, dag: AirflowDag, job: Job, run: Mapping[str, Any], attempt: int = 1) -> PartitionRun:
+    def _under_way(
+        self, dag: AirflowDag, job: Job, run: Mapping[str, Any], before: PartitionRun | None = None
+    ) -> PartitionRun:
         """Follow a run; beside one that has other parameters, no other one is started."""
-        if dag.has_params(run, job):
-            return self._launched(job, run["dag_run_id"], attempt)
+        if dag.has_params(run, job, recorded=before is not None and before.recorded):
+            return self._launched(job, run["dag_run_id"], before.attempt + 1 if before else 1)
         return self._refused(job, under_way_otherwise(run["dag_run_id"]))
 
     def _changed(self, batch: BatchRecord, active: Mapping[str, UnderWay]) -> Iterator[tuple[str, PartitionRun]]:
@@ -176,8 +179,9 @@ class AirflowLauncher(PollingLauncher):
                 key = scheme.check(text)
             except FlowctxError:  # of a time when the scheme was another
                 continue
-            had_params = had_params_of_batch(workflow, conf, batch, resumes="resume_from" in conf)
-            yield replace(dag.partition_run(run, str(key)), other_params=not had_params)
+            # What goes on with another run is no new one: the ledger that has that one tells what it has done.
+            counts = "resume_from" in conf or had_params_of_batch(workflow, conf, batch)
+            yield replace(dag.partition_run(run, str(key)), other_params=not counts)
 
     def had_ledger(self, run: PartitionRun) -> bool:
         """Return whether a run says that it had a ledger; see :meth:`AirflowDag.had_ledger`."""

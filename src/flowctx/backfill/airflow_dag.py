@@ -112,7 +112,7 @@ class AirflowDag:
             EngineError: Which task is the step from which on it is to run cannot be told.
         """
         run = self.run(before.run_id)
-        if run.status == 404 or not self.has_params(run.data, job):
+        if run.status == 404 or not self.has_params(run.data, job, recorded=before.recorded):
             return False
         if not (instances := self._instances(before.run_id)):
             return False
@@ -134,10 +134,16 @@ class AirflowDag:
             tasks = {instance["task_id"] for instance in instances}
         return self._clear(before.run_id, tasks)
 
-    def has_params(self, run: Mapping[str, Any], job: Job) -> bool:
-        """Return whether a run, as Airflow tells of it, has the parameters of a job."""
+    def has_params(self, run: Mapping[str, Any], job: Job, *, recorded: bool = False) -> bool:
+        """Return whether a run, as Airflow tells of it, has the parameters of a job.
+
+        Args:
+            run: The run.
+            job: The job.
+            recorded: Whether the ledger has the run, and what else it was given: that stays.
+        """
         conf = run["conf"] or {}
-        return had_params(self.workflow, conf, job.params, resumes="resume_from" in conf)
+        return had_params(self.workflow, conf, job.params, exactly=not recorded, resumes="resume_from" in conf)
 
     def _clear(self, run_id: str, tasks: Collection[str]) -> bool:
         """Clear tasks of a run and what follows them, to run with the latest code; returns whether it is there."""

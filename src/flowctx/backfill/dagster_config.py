@@ -44,6 +44,6 @@ def has_params(run: Mapping[str, Any], workflow: Workflow, params: Mapping[str, 
     """
     resource = ((run["runConfig"] or {}).get("resources") or {}).get(f"{workflow.name}_params") or {}
     given, resumes = resource.get("config") or {}, f"{TAG_PREFIX}resume_from" in tags_of(run)
-    if isinstance(params, BatchRecord):
-        return had_params_of_batch(workflow, given, params, resumes=resumes)
+    if isinstance(params, BatchRecord):  # the ledger that has the run before tells what was done
+        return resumes or had_params_of_batch(workflow, given, params)
     return had_params(workflow, given, params, resumes=resumes)
