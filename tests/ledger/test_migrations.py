@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from sqlalchemy import MetaData, create_engine, make_url
 import flowctx.ledger
 from flowctx import BatchStatus, LedgerVersionError, PartitionScheme, Workflow, resume
 from flowctx.core.durability.records import RunStatus
+from flowctx.ledger.rows import stamp
 from flowctx.ledger.sql import SqlLedger
 from flowctx.ledger.tables import REVISION, VERSION_TABLE, metadata
-from flowctx.testing.clock import NOON
+from flowctx.testing.clock import NOON, FakeClock
+from flowctx.testing.records import MINUTE, a_run
 
 SCRIPTS = Path(flowctx.ledger.__file__).parent / "migrations"
 #: Every schema there has been.
@@ -45,6 +48,18 @@ def make_schema(at, revision):
     command.upgrade(config, revision)
 
 
+#: What was added to rows since schema 0002: the table, the schema, and the columns as they are in older rows.
+ADDED = (
+    ("flowctx_run", "0003", {"selected": None, "continued_by": None}),
+    ("flowctx_attempt", "0008", {"reads": None}),
+    ("flowctx_capture", "0011", {"first_completed_at": None}),
+    ("flowctx_capture", "0019", {"let_go": None}),
+    ("flowctx_batch", "0012", {"kept_at": None}),
+    ("flowctx_batch", "0013", {"others": None}),
+    ("flowctx_launch", "0013", {"workflow": ""}),
+)
+
+
 def written_rows(revision):
     """Yield the rows of each table as a version wrote them: those of schema 0002, and what was added to them since."""
     raw = sqlite3.connect(":memory:")
@@ -62,20 +77,8 @@ def written_rows(revision):
         if revision == "0001" and table in ("flowctx_batch", "flowctx_launch"):
             continue
         for row in map(dict, raw.execute(f"SELECT * FROM {table}")):
-            if table == "flowctx_run" and revision >= "0003":
-                row |= {"selected": None, "continued_by": None}
-            if table == "flowctx_run" and revision >= "0005":
-                row |= own
-            if table == "flowctx_attempt" and revision >= "0008":
-                row |= {"reads": None}
-            if table == "flowctx_capture" and revision >= "0011":
-                row |= {"first_completed_at": None}
-            if table == "flowctx_batch" and revision >= "0012":
-                row |= {"kept_at": None}
-            if table == "flowctx_batch" and revision >= "0013":
-                row |= {"others": None}
-            if table == "flowctx_launch" and revision >= "0013":
-                row |= {"workflow": ""}
+            for of, since, columns in (*ADDED, ("flowctx_run", "0005", own)):
+                row |= columns if table == of and revision >= since else {}
             yield table, row
     if revision >= "0007":
         artifact = {"path": TABLE, "digest": "d", "form": "f", "reference": "{}", "removed_at": None}
@@ -159,3 +162,19 @@ def test_a_skip_of_an_older_version_says_since_when(sqlite_url):
     assert times["failed"] == NOON
     assert {time for run_id, time in times.items() if run_id != "failed"} <= {None}
     ledger.close()
+
+
+def test_a_time_that_an_older_version_has_not_kept_up_says_nothing(sqlite_url):
+    """Its workers may be under way while a ledger is upgraded, and grant a capture again."""
+    clock = FakeClock()
+    with closing(SqlLedger(sqlite_url, clock=clock)) as ledger:
+        for number, status in enumerate([RunStatus.OK, RunStatus.FAILED, RunStatus.OK]):
+            ledger.finish(ledger.begin(a_run(f"r{number}", batch_id="b")), status)
+            clock.advance(MINUTE)
+        [capture], [version] = ledger.captures(), ledger.versions("flow", "a", [None])
+        assert capture.let_go == (NOON + MINUTE, NOON + 2 * MINUTE)
+        assert (capture.let_go_at, version.let_go_at) == (NOON + MINUTE, stamp(NOON + MINUTE))
+        with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as raw, raw:
+            raw.execute("UPDATE flowctx_capture SET claimed_at = ?", (stamp(NOON + 9 * MINUTE),))
+        [capture], [version] = ledger.captures(), ledger.versions("flow", "a", [None])
+        assert (capture.let_go_at, version.let_go_at) == (NOON + 9 * MINUTE, None)

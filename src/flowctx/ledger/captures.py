@@ -90,7 +90,15 @@ def decide_claim(
         lease_until=now + claim.lease,
         claimed_at=now,
         first_completed_at=first,
+        let_go=_let_go_before(before, now),
     )
+
+
+def _let_go_before(before: Capture | None, now: datetime) -> tuple[datetime, datetime] | None:
+    """Return since when a capture is not complete any more that is granted now, if that is for longer."""
+    if before is None or before.completed_at is not None or before.let_go_at is None:
+        return None
+    return before.let_go_at, now
 
 
 def _refuse(others: Iterable[Capture], before: Capture | None, now: datetime, on_captured: OnCaptured) -> None:

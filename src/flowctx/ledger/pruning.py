@@ -239,6 +239,7 @@ class Pruning(NamedTuple):
                 captures.c.partition,
                 runs.c.batch_id,
                 known_since,
+                func.coalesce(captures.c.completed_at, captures.c.claimed_at),
             )
             .outerjoin(runs, runs.c.run_key == captures.c.holder)
             .where(among, captures.c.workflow.is_not(None), known_since.is_not(None), *self._capture_goes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime
 
 from flowctx.core.data.handles import paths_in
@@ -32,7 +33,9 @@ class MemoryPruning(MemoryState):
                 pruned = pruned_version(capture, batches.get(capture.holder)) if capture.workflow else None
                 if pruned is not None:
                     place = capture.key.idempotency_key, capture.revision
-                    self._pruned.setdefault(place, (capture.workflow, pruned))
+                    _, known = self._pruned.get(place, (None, pruned))
+                    again = replace(known, last_completed_at=pruned.last_completed_at)
+                    self._pruned[place] = capture.workflow, again
             order = sorted(of.items(), key=lambda one: (one[0][0], one[0][1] or ""))
             return Pruned(
                 runs=len(runs),

@@ -238,6 +238,7 @@ def capture_row(capture: Capture) -> dict[str, Any]:
         "claimed_at": stamp(capture.claimed_at),
         "completed_at": optional_stamp(capture.completed_at),
         "first_completed_at": optional_stamp(capture.first_completed_at),
+        "let_go": "/".join(map(stamp, capture.let_go)) if capture.let_go is not None else None,
     }
 
 
@@ -261,9 +262,18 @@ def capture_record(row: Row) -> Capture:
             claimed_at=datetime.fromisoformat(row["claimed_at"]),
             completed_at=optional_time(row["completed_at"]),
             first_completed_at=optional_time(row["first_completed_at"]),
+            let_go=_times(row["let_go"]),
         )
     except (FlowctxError, TypeError, ValueError) as exc:
         raise damaged(f"what the ledger holds of capture {row['capture_id']}", exc) from exc
+
+
+def _times(text: str | None) -> tuple[datetime, datetime] | None:
+    """Return two times that are stored as one text."""
+    if text is None:
+        return None
+    since, until = map(datetime.fromisoformat, text.split("/"))
+    return since, until
 
 
 @lru_cache(maxsize=1024)

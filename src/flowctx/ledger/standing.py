@@ -47,6 +47,7 @@ def pruned_version(capture: Capture, batch_id: str | None) -> PrunedVersion | No
         revision=capture.revision,
         batch_id=batch_id,
         completed_at=known_since,
+        last_completed_at=optional_stamp(capture.completed_at or capture.claimed_at),
     )
 
 
@@ -71,6 +72,7 @@ def version_of(run: RunRecord, step: str, record: StepRecord | None, capture: Ca
         error=run.error,
         completed_at=optional_stamp(capture.completed_at) if capture is not None else None,
         first_completed_at=optional_stamp(capture.first_completed_at) if capture is not None else None,
+        let_go_at=optional_stamp(capture.let_go_at) if capture is not None else None,
         claimed_at=stamp(capture.claimed_at) if capture is not None else None,
         grants=capture.fencing_token if capture is not None else 0,
         part=capture is None,

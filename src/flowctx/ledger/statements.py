@@ -45,12 +45,13 @@ def add(at: Connection, table: Table) -> Any:
 def remember_pruned(at: Connection, query: Any) -> Any:
     """Return the statement that remembers what a query finds of pruned captures; what is remembered stays as it is.
 
-    Only its batch is added, where the capture was made again and is done by now.
+    Of a capture that was made again, its batch is added, and when it was complete last.
     """
     columns = [column.name for column in pruned_captures.c]
     statement = _insert(at.dialect.name, pruned_captures).from_select(columns, query)
     batch_id = func.coalesce(pruned_captures.c.batch_id, statement.excluded.batch_id)
-    return statement.on_conflict_do_update(index_elements=["subject", "revision"], set_={"batch_id": batch_id})
+    again = {"batch_id": batch_id, "last_completed_at": statement.excluded.last_completed_at}
+    return statement.on_conflict_do_update(index_elements=["subject", "revision"], set_=again)
 
 
 @functools.cache

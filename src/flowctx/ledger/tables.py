@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import TextClause
 metadata = MetaData()
 
 #: The revision of the schema that this flowctx writes: the newest of ``migrations/versions``.
-REVISION = "0018"
+REVISION = "0019"
 
 #: Where alembic keeps the revision of the schema that a database has.
 VERSION_TABLE = "flowctx_schema"
@@ -112,6 +112,7 @@ captures = Table(
     Column("claimed_at", Text, nullable=False),
     Column("completed_at", Text),
     Column("first_completed_at", Text),
+    Column("let_go", Text),
     Index("ix_flowctx_capture_revision", "subject", "revision", unique=True),
     Index("ix_flowctx_capture_workflow", "workflow", "partition"),
     Index("ix_flowctx_capture_holder", "holder"),
@@ -128,6 +129,7 @@ pruned_captures = Table(
     Column("partition", _SORTED),
     Column("batch_id", Text),
     Column("completed_at", Text, nullable=False),
+    Column("last_completed_at", Text),
     Index("ix_flowctx_pruned_capture_workflow", "workflow", "partition"),
     Index("ix_flowctx_pruned_capture_batch", "batch_id", "partition", "workflow"),
     Index("ix_flowctx_pruned_capture_id", "capture_id"),

@@ -139,7 +139,7 @@ class SqlVersions(FindBatch):
 
 _OF_CAPTURE = (
     "partition", "subject", "capture_id", "revision", "state", "holder",
-    "completed_at", "first_completed_at", "claimed_at", "token",
+    "completed_at", "first_completed_at", "let_go", "claimed_at", "token",
 )  # fmt: skip
 _OF_RUN = (
     runs.c.run_id,
@@ -158,7 +158,7 @@ _PART_COLUMNS = (
     literal(0).label("revision"),
     literal(None).label("state"),
     runs.c.run_key.label("holder"),
-    *(literal(None).label(name) for name in ("completed_at", "first_completed_at", "claimed_at")),
+    *(literal(None).label(name) for name in ("completed_at", "first_completed_at", "let_go", "claimed_at")),
     literal(0).label("token"),
     *_OF_RUN,
     runs.c.selected,
@@ -239,6 +239,7 @@ def _version(row: Row, step: str, key: PartitionKey | None = None) -> Version:
             error=row["error"],
             completed_at=row["completed_at"],
             first_completed_at=row["first_completed_at"],
+            let_go_at=_let_go_at(row),
             claimed_at=row["claimed_at"],
             grants=int(row["token"]),
             step_status=StepStatus(row["step_status"]) if row["step_status"] else None,
@@ -246,6 +247,12 @@ def _version(row: Row, step: str, key: PartitionKey | None = None) -> Version:
         )
     except (FlowctxError, TypeError, ValueError) as exc:
         raise damaged(f"what the ledger holds of capture {row['capture_id']}", exc) from exc
+
+
+def _let_go_at(row: Row) -> str | None:
+    """Return until when a capture held what was written over since, if it was granted as often as it says."""
+    since, _, granted_at = (row["let_go"] or "").partition("/")
+    return since if granted_at and granted_at == row["claimed_at"] else None
 
 
 def _standing(row: Row) -> RunStatus:
@@ -264,6 +271,7 @@ def _pruned_version(row: Row) -> PrunedVersion:
             revision=int(row["revision"]),
             batch_id=row["batch_id"],
             completed_at=row["completed_at"],
+            last_completed_at=row["last_completed_at"],
         )
     except (FlowctxError, TypeError) as exc:
         raise damaged(f"what the ledger holds of the pruned capture {row['capture_id']}", exc) from exc

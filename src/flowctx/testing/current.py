@@ -131,6 +131,42 @@ class CurrentContract:
         with pytest.raises(VersionGone, match=r"b1 \(revision 1, .* was pruned"):
             both()
 
+    @pytest.mark.parametrize("failures", [1, 2])
+    def test_between_a_run_that_failed_and_the_next_one_what_is_older_was_known(
+        self, ledger: Ledger, clock: FakeClock, failures: int
+    ) -> None:
+        """What was written over is not known until it was let go; then it was not there, until it is complete again."""
+        for number, status in enumerate([RunStatus.OK, RunStatus.OK, *[RunStatus.FAILED] * failures, RunStatus.OK], 1):
+            _ended(ledger, _run(f"r{number}", "b1" if number == 1 else "b2"), status)
+            clock.advance(MINUTE)
+        known = {minute: NOON + minute * MINUTE for minute in range(failures + 3)}
+        with pytest.raises(VersionGone, match="written over"):
+            _known(ledger, known.pop(1))
+        assert [_known(ledger, time) for time in known.values()] == ["r1"] * (failures + 1) + [f"r{failures + 3}"]
+
+    def test_without_partitions_what_was_pruned_may_have_been_complete_again(
+        self, ledger: Ledger, clock: FakeClock
+    ) -> None:
+        """It was newer then than another date, which does not stand in; before that it was not."""
+
+        def at(run_id: str, batch_id: str, days: int) -> None:
+            _ended(ledger, a_run(run_id, batch_id=batch_id, as_of_date=NOON.date() + timedelta(days=days)))
+            clock.advance(MINUTE)
+
+        for run_id, batch_id, days in (("r1", "b1", 0), ("r2", "b1", 1), ("r3", "b1", 0), ("r4", "b2", 0)):
+            at(run_id, batch_id, days)
+        ledger.prune(clock.now())
+
+        def known(minutes: int) -> str | None:
+            choice = VersionChoice(known_at=NOON + minutes * MINUTE)
+            found = choice.version(ledger.versions("flow", "a", [None]), ledger.pruned_versions("flow", [None]))
+            return None if found is None else found.run_id
+
+        assert [known(minutes) for minutes in (1, 3)] == ["r2", "r4"]
+        for minutes in (0, 2):
+            with pytest.raises(VersionGone, match="was pruned"):
+                known(minutes)
+
     def test_a_capture_that_is_closed_twice_is_complete_since_the_first_time(
         self, ledger: Ledger, clock: FakeClock
     ) -> None:

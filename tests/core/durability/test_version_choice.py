@@ -45,7 +45,6 @@ class Model:
 
     written: dict[tuple[str, str], list[Written]] = field(default_factory=dict)
     revisions: dict[str, list[str]] = field(default_factory=dict)
-    claimed: dict[tuple[str, str], datetime] = field(default_factory=dict)
 
     def run(self, now: datetime, tier: str, batch: str, outcome: str, value: int) -> None:
         """Note what a run does."""
@@ -55,19 +54,19 @@ class Model:
         versions = self.written.setdefault((tier, batch), [])
         if versions and versions[-1].until is None:
             versions[-1].until = now
-        self.claimed[tier, batch] = now
         if outcome != "fail":
             versions.append(Written(order.index(batch) + 1, now, value if outcome == "ok" else None))
 
     def known_at(self, time: datetime, tier: str) -> Any:
         """Return what was known: a value, ``None`` for nothing, or the error where it was written over since."""
         found, is_lost = Written(0, time, None), False
-        for (of, batch), versions in self.written.items():
+        for (of, _), versions in self.written.items():
             if of != tier or not versions or versions[0].revision < found.revision:
                 continue
             now = [one for one in versions if one.since <= time and (one.until is None or time < one.until)]
             # Of a capture that was written over only its first time and its last are kept: between them is no answer.
-            blurred = versions[0].until is not None and versions[0].since <= time < self.claimed[of, batch]
+            ends = [one.until for one in versions if one.until is not None]
+            blurred = bool(ends) and versions[0].since <= time < ends[-1]
             if now or blurred:
                 found, is_lost = (now or versions)[0], blurred
         return VersionGone if is_lost else found.value

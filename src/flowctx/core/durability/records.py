@@ -302,6 +302,16 @@ class Capture:
     completed_at: datetime | None = None
     #: When it was completed first, if what it held then was written over since.
     first_completed_at: datetime | None = None
+    #: Since when it was not complete any more when it was granted last, where that was before; and when it was granted.
+    let_go: tuple[datetime, datetime] | None = None
+
+    @property
+    def let_go_at(self) -> datetime | None:
+        """Until when at the latest it held what was written over since, if it did."""
+        if self.first_completed_at is None:
+            return None
+        since, granted_at = self.let_go or (self.claimed_at, self.claimed_at)
+        return since if granted_at == self.claimed_at else self.claimed_at  # else an older flowctx has granted it since
 
     @property
     def is_hole(self) -> bool:

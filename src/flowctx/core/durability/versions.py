@@ -43,6 +43,8 @@ class Version:
     completed_at: str | None = None
     #: When it was completed first, if what it held then was written over since; as text that sorts.
     first_completed_at: str | None = None
+    #: Until when at the latest it held what was written over since, where that was before it was granted last.
+    let_go_at: str | None = None
     #: When it was granted to whoever writes or wrote it, or they let go of what it held; as text that sorts.
     claimed_at: str | None = None
     #: How often it was granted; 0: nobody knows.
@@ -100,6 +102,8 @@ class PrunedVersion:
     batch_id: str | None
     #: When it was completed, or found that there is nothing; as text that sorts.
     completed_at: str
+    #: When it was completed last, at the latest, if it was written over since it was completed first.
+    last_completed_at: str | None = None
 
 
 def version_to_read(
@@ -147,9 +151,12 @@ def last_begun(versions: Iterable[Version], pruned: Iterable[PrunedVersion] = ()
         VersionGone: One that was pruned may have been begun later.
     """
     found = max(versions, key=lambda version: (version.claimed_at or "", version.revision), default=None)
-    for one in pruned:
-        if found is not None and one.subject != found.subject and one.completed_at > (found.claimed_at or ""):
-            raise VersionGone(pruned_text(one))
+    if found is None:
+        return None
+    since = found.claimed_at or ""
+    others = (one for one in pruned if one.subject != found.subject)
+    if gone := next((one for one in others if (one.last_completed_at or one.completed_at) > since), None):
+        raise VersionGone(pruned_text(gone))
     return found
 
 
@@ -182,7 +189,7 @@ def newest_known(versions: Iterable[Version], pruned: Iterable[PrunedVersion], a
 def _was_written_over(version: Version, found: Version | None, at: str) -> bool:
     """Return whether a version may have been complete at a time, and newer than what is found of then."""
     first = version.first_completed_at
-    if first is None or not first <= at < (version.claimed_at or ""):
+    if first is None or not first <= at < (version.let_go_at or version.claimed_at or ""):
         return False
     # Of more than two grants, it may have been complete again, at any time in between.
     return version.grants != 2 or _hides(version.subject, first, found)
@@ -205,7 +212,7 @@ def newest_pruned(
         if _is_after(one, last)
         and (at is None or one.completed_at <= at)
         and (at or _NOW) < claimed.get((one.subject, one.revision), _NEVER)
-        and _hides(one.subject, one.completed_at, found)
+        and _hides(one.subject, min(at or _NOW, one.last_completed_at or one.completed_at), found)
     ]
     return max(gone, key=lambda one: (one.revision, one.completed_at), default=None)
 
