@@ -218,7 +218,7 @@ def test_the_latest_captures_are_shown(shell):
     every = shell("captures", "prices", "--json")
     assert [(c["revision"], c["run_id"], c["current"]) for c in every] == [(1, "r3", False), (2, "r2", True)]
     printed = shell("captures", "prices", "--limit", "1")
-    assert "there are more than 1 capture: only the latest are shown; --limit shows more" in printed
+    assert "there are more captures than the latest 1, which are shown; --limit N shows more" in printed
     assert "r3" in printed
     assert "current" not in printed
 
@@ -320,7 +320,9 @@ def test_a_table_without_rows_is_a_sentence(shell):
     shell.mend()
     shell(*RUN)
     url = os.environ["FLOWCTX_LEDGER_URL"]
-    assert shell("runs", "--batch", "nope") == f"the ledger {url} remembers no such run\n"
+    nothing = f"the ledger {url} remembers no such run"
+    assert shell("runs", "--batch", "nope") == f"{nothing}, nor batch 'nope'; see: flowctx batches\n"
+    assert shell("runs", "--status", "failed") == f"{nothing}\n"
     assert f"in the ledger {url} no workflow 'nope' has captures" in shell("captures", "nope", exit_code=2)
     assert f"the ledger {url} remembers no run of a workflow 'nope'" in shell("runs", "--workflow", "nope", exit_code=2)
     assert "flowctx backfill makes one" in shell("batches")

@@ -1,11 +1,13 @@
 """The run that a command is about, as people type it."""
 
+import re
+
 import pytest
 
 from cli.conftest import SOURCE
-from flowctx import PartitionScheme, Workflow, run
+from flowctx import PartitionScheme, UnknownRun, Workflow, run
 from flowctx.cli.options import CommandError
-from flowctx.cli.run_names import partition_named, run_named
+from flowctx.cli.run_names import meant_workflow, partition_named, run_named
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing.records import a_run
@@ -27,7 +29,37 @@ def test_the_beginning_of_an_id_is_enough(ledger):
     """One run that begins so is meant; a whole id is, whatever begins with it."""
     assert run_named(ledger, "x", None) == ("xyz", None)
     assert run_named(ledger, "abc", None) == ("abc", None)
-    assert run_named(ledger, "nope", None) == ("nope", None)
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("nope", "no run 'nope'; see: flowctx runs"),
+        ("T1|N|xyz", "its capture was written by a run: flowctx show xyz"),
+        ("batch-2012", "a batch has this id: flowctx status batch-2012"),
+        ("long-name-off-a-run", "did you mean 'long-name-of-a-run'? see: flowctx runs"),
+    ],
+)
+def test_an_id_of_something_else_is_told(ledger, typed, says):
+    """A capture, which a run prints, and a batch have other commands; a slip has a near id."""
+    run(flow, partition="T2|N", run_id="long-name-of-a-run", batch_id="batch-2012", ledger=ledger)
+    with pytest.raises(UnknownRun, match=re.escape(says)):
+        run_named(ledger, typed, None)
+
+
+def test_a_capture_is_taken_where_it_may_be_meant(ledger):
+    """Its id is returned as it is; what is neither is called so."""
+    assert run_named(ledger, "T1|N|xyz", None, or_capture=True) == ("T1|N|xyz", None)
+    with pytest.raises(UnknownRun, match="no run or capture 'T1[|]N[|]xy'; did you mean"):
+        run_named(ledger, "T1|N|xy", None, or_capture=True)
+
+
+def test_a_workflow_that_is_nearly_called_so_is_asked_about(ledger):
+    """Of those that have runs."""
+    assert (meant_workflow(ledger, f"{flow.name}s"), meant_workflow(ledger, "another")) == (
+        f"did you mean {flow.name!r}? ",
+        "",
+    )
 
 
 def test_a_beginning_of_several_names_them(ledger):
@@ -53,7 +85,7 @@ def test_runs_tell_the_dimensions_of_values(ledger):
     for typed, workflow, known in (
         ("T9|N", "tiers", "tier=…,venue=…"),
         ("N|T2", "tiers", "tier=…,venue=…"),
-        ("T2", None, "date=…,symbol=…"),
+        ("T2", None, "tier=…,venue=…"),
         ("T2|N", "x", "date=…"),
     ):
         with pytest.raises(CommandError, match=f"no run is known of a partition with the values '.*with its .*{known}"):

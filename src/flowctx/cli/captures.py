@@ -6,10 +6,9 @@ import click
 
 from flowctx.cli.options import CommandError, json_option, name_of, own_name, partition_option, there_option
 from flowctx.cli.output import as_of, capture_data, clock_time, echo, print_json, print_table
-from flowctx.cli.run_names import partition_named
+from flowctx.cli.run_names import meant_workflow, partition_named
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.partitions.key import PartitionKey
-from flowctx.core.printable import amount
 
 
 @click.command(short_help="List what each partition was captured by.")
@@ -34,10 +33,11 @@ def captures(workflow: str, partition: PartitionKey | str | None, limit: int, le
     partition = partition_named(ledger, workflow, partition)
     found = ledger.captures(workflow=workflow, partition=partition, limit=limit + 1)
     if not found and not ledger.list_runs(workflow=workflow, limit=1):
-        raise CommandError(f"in {name_of(ledger)} no workflow {workflow!r} has captures; see: flowctx runs")
+        meant = meant_workflow(ledger, workflow)
+        raise CommandError(f"in {name_of(ledger)} no workflow {workflow!r} has captures; {meant}see: flowctx runs")
     if len(found) > limit:
         found = ledger.captures(workflow=workflow, partition=partition, limit=limit)
-        echo(f"there are more than {amount(limit, 'capture')}: only the latest are shown; --limit shows more", err=True)
+        echo(f"there are more captures than the latest {limit:,}, which are shown; --limit N shows more", err=True)
     # What is current of these may have been granted earlier than what is shown.
     current = ledger.current_revisions({capture.key.idempotency_key for capture in found})
     found = sorted(found, key=lambda capture: (str(capture.partition or ""), capture.revision))

@@ -30,7 +30,8 @@ from flowctx.cli.output import (
 from flowctx.cli.output import (
     show as show_block,
 )
-from flowctx.cli.run_names import partition_named, run_named
+from flowctx.cli.run_names import meant_workflow, partition_named, run_named
+from flowctx.core.batches.ledger import meant_batch
 from flowctx.core.data.encoding import to_json
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
@@ -73,7 +74,8 @@ def runs(
         limit=limit,
     )
     if not found and workflow is not None and not ledger.list_runs(workflow=workflow, limit=1):
-        raise CommandError(f"{name_of(ledger)} remembers no run of a workflow {workflow!r}; see: flowctx runs")
+        meant = meant_workflow(ledger, workflow)
+        raise CommandError(f"{name_of(ledger)} remembers no run of a workflow {workflow!r}; {meant}see: flowctx runs")
     if as_json:
         print_json([run_data(run) for run in found])
         return
@@ -92,7 +94,14 @@ def runs(
         for run in found
     ]
     columns = ("run", "workflow", "partition", "batch", "engine", "status", "started (UTC)", "why")
-    print_table("runs", columns, rows, none=f"{name_of(ledger)} remembers no such run")
+    print_table("runs", columns, rows, none="" if rows else _no_such_run(ledger, batch_id))
+
+
+def _no_such_run(ledger: Ledger, batch_id: str | None) -> str:
+    none = f"{name_of(ledger)} remembers no such run"
+    if batch_id is None or ledger.find_batch(batch_id) is not None:
+        return none
+    return f"{none}, nor batch {batch_id!r}; {meant_batch(batch_id, ledger.batches)}see: flowctx batches"
 
 
 def _silence(run: RunRecord, now: datetime) -> str | None:
@@ -142,7 +151,7 @@ def show(
     flowctx show CAPTURE --lineage --json
     flowctx show CAPTURE --lineage --html page.html
     """  # noqa: D301 - \b is for click
-    run_id, key = run_named(ledger, run_id, partition)
+    run_id, key = run_named(ledger, run_id, partition, or_capture=built_from)
     if built_from:
         _print_lineage(ledger, run_id, workflow, key, html_file, as_json)
         return

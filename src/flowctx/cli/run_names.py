@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+
 from flowctx.cli.options import CommandError
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord
+from flowctx.core.errors import UnknownRun
 from flowctx.core.partitions.key import PartitionKey, escape_value, unescape_value
+from flowctx.core.suggestions import SLIP, nearest
 
 #: So many are named where the beginning of an id fits several.
 _SHOWN = 5
@@ -15,25 +20,26 @@ _MOST = 10_000
 _LATEST = 1_000
 
 
-def run_named(ledger: Ledger, begun: str, partition: PartitionKey | str | None) -> tuple[str, PartitionKey | None]:
+def run_named(
+    ledger: Ledger, begun: str, partition: PartitionKey | str | None, *, or_capture: bool = False
+) -> tuple[str, PartitionKey | None]:
     """Return the id of the run that is meant, and its partition, if that was typed.
 
     Args:
         ledger: Where it is remembered.
         begun: The id, or its beginning.
         partition: The partition key, or its values in the scheme's order, such as ``2012-10-26|IBM``.
+        or_capture: Whether the id may be that of a capture, too, which is returned as it is.
 
     Raises:
         CommandError: Several runs begin so, or none has such a partition.
         UnknownRun: The ledger remembers no such run.
     """
-    run_id = _run_id(ledger, begun)
+    run_id = _run_id(ledger, begun, or_capture=or_capture)
     if not isinstance(partition, str):
         return run_id, partition
     values = _values(partition)
     found = {run.context.partition: run for run in ledger.list_runs(run_id=run_id, limit=_MOST)}
-    if not found:
-        ledger.get_run(run_id)  # says that there is none
     keys = [key for key, run in found.items() if key is not None and _in_order(run) == values]
     if len(keys) == 1:
         return run_id, keys[0]
@@ -69,7 +75,8 @@ def partition_named(ledger: Ledger, workflow: str | None, partition: PartitionKe
     if len(found) == 1:
         return next(iter(found))
     those = f"; those are {', '.join(map(str, found))}" if found else ""
-    example = ",".join(f"{name}=…" for name in (alike[0][1] if alike else ("date", "symbol")))
+    others = (key for run in latest if (key := run.context.partition) is not None)
+    example = ",".join(f"{name}=…" for name in (alike[0][1] if alike else next(others, ("date", "symbol"))))
     raise CommandError(
         f"{'several partitions have' if found else 'no run is known of a partition with'} the values "
         f"{partition!r} in the order of their scheme{those}; write it with its dimensions, as {example}"
@@ -99,11 +106,39 @@ def _values(text: str) -> list[str]:
     return [unescape_value(value.strip()) for value in text.replace(",", "|").split("|")]
 
 
-def _run_id(ledger: Ledger, begun: str) -> str:
+def _run_id(ledger: Ledger, begun: str, *, or_capture: bool) -> str:
     if ledger.list_runs(run_id=begun, limit=1):
         return begun
     found = ledger.run_ids(begun, limit=_SHOWN + 1)
     if len(found) > 1:
         more = ", …" if len(found) > _SHOWN else ""
         raise CommandError(f"several runs begin with {begun!r}: {', '.join(found[:_SHOWN])}{more}; type more of it")
-    return found[0] if found else begun  # the command says that there is none
+    if found:
+        return found[0]
+    written = ledger.list_runs(capture_id=begun, limit=1)
+    if or_capture and written:
+        return begun
+    latest = ledger.list_runs(limit=_LATEST)
+    known = [run.run_id for run in latest]
+    known += [run.context.capture_id for run in latest if or_capture and run.context.capture_id]
+    if written:
+        what = f"its capture was written by a run: flowctx show {shlex.quote(written[0].run_id)}"
+    elif ledger.find_batch(begun) is not None:
+        what = f"a batch has this id: flowctx status {shlex.quote(begun)}"
+    else:
+        what = f"{_question(nearest(begun, known, cutoff=SLIP))}see: flowctx runs"
+    raise UnknownRun(f"the ledger remembers no run {'or capture ' if or_capture else ''}{begun!r}; {what}")
+
+
+def meant_workflow(ledger: Ledger, name: str) -> str:
+    """Return the question whether another workflow was meant by a name that no run has; empty if none is nearly so.
+
+    Args:
+        ledger: Where runs are remembered.
+        name: The name.
+    """
+    return _question(nearest(name, dict.fromkeys(run.workflow for run in ledger.list_runs(limit=_LATEST))))
+
+
+def _question(near: Sequence[str]) -> str:
+    return f"did you mean {near[0]!r}? " if near else ""
