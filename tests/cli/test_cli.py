@@ -234,7 +234,7 @@ def test_a_capture_that_was_skipped_is_current(shell):
     )
     for batch, closed in (("a", "false"), ("b", "true")):
         shell("run", "cli_holes:holes", "--partition", "IBM", "--batch", batch, "-p", f"closed={closed}")
-    assert "no partition that is meant" in shell("output", "cli_holes:holes", "fetch", exit_code=1)
+    assert "no partition of holes that is meant" in shell("output", "cli_holes:holes", "fetch", exit_code=1)
     found = shell("captures", "holes", "--json")
     assert [(c["state"], c["skipped"], c["current"]) for c in found] == [
         ("complete", False, False),

@@ -124,7 +124,13 @@ def test_a_name_in_the_ledger_imports_nothing(funds):
         (("fund_nav", "value", "--batch", "b1b", "--select", "fund=A"), 2, "no batch 'b1b'; did you mean 'b1'?"),
         (("fund_nav", "value", "--known-at", "noon"), 2, "known_at='noon' is no time"),
         (("fund_nav", "value", "--known-at", "2999-01-01T00:00Z"), 2, "lies ahead: it is 20"),
-        (("fund_nav", "value", "--known-at", "2020-01-01T00:00Z"), 1, "no partition that is meant has such a version"),
+        (
+            ("fund_nav", "value", "--known-at", "2020-01-01T00:00Z"),
+            1,
+            "no partition of fund_nav that is meant has a version that was current at 2020-01-01T00:00Z with an output "
+            "of step 'value'; see: flowctx captures fund_nav",
+        ),
+        (("fund_nav", "value", "--revision", "99"), 1, "no partition of fund_nav that is meant has a revision 99 with"),
         (("fund_nav", "value", "--to", "parquet"), 2, "say where it goes: --file NAME.parquet"),
         (("fund_nav", "value", "--file", "nav.xls"), 2, "say what nav.xls is to be"),
         (("fund_nav", "value", "--file", "no/nav.csv"), 2, "no/nav.csv cannot be written"),
@@ -185,7 +191,7 @@ def test_a_run_is_compared_with_its_replay(funds):
     ("args", "says"),
     [
         ((), "say which version is compared"),
-        (("--batch", "b1", "--revision", "1"), "batch_id and revision exclude each other"),
+        (("--batch", "b1", "--revision", "1"), "batch_id= (--batch) and revision= (--revision) exclude each other"),
         (("--revision", "1", "--with", "b2"), "--with 'b2' is no number of a revision"),
         (("--batch", "b1", "--with", "b9"), "remembers no batch 'b9'"),
         (("--batch", "b1", "--with", "b2x", "--select", "fund=A"), "no batch 'b2x'; did you mean 'b2'?"),
@@ -265,7 +271,7 @@ def test_a_selection_without_dates_is_of_all_that_is_captured(funds):
     assert "1 changed" in funds("diff", "fund_nav", "--batch", "b1", "--select", "fund=B", exit_code=1)
     assert "1 equal" in funds("diff", "fund_nav", "--batch", "b1", "--select", "fund=A")
     assert "nothing of fund_nav is stale" in funds("stale", "fund_nav", "--select", "fund=B")
-    says = "no partition that is meant has such a version"
+    says = "no partition of fund_nav that is meant has a version with an output of step 'value'; see: flowctx captures"
     assert says in funds("output", "fund_nav", "value", "--select", "date=2027-01-01..", exit_code=1)
 
 

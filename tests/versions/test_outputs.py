@@ -260,7 +260,7 @@ def test_bad_requests_are_one_sentence(ledger, clock, monkeypatch):
         outputs(loose, "only", ledger=ledger)
     with pytest.raises((UnknownPartition, PartitionError), match="WEALTH"):
         outputs(nav, "value", "date=2026-01-05,fund=WEALTH", ledger=ledger)
-    with pytest.raises(ContextError, match="batch_id and revision exclude each other"):
+    with pytest.raises(ContextError, match="batch_id= .--batch. and revision= .--revision. exclude each other"):
         outputs(nav, "value", batch_id="b1", revision=1, ledger=ledger)
     with pytest.raises(ContextError, match="revisions count from 1"):
         outputs(nav, "value", revision=0, ledger=ledger)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -128,7 +129,9 @@ def output(
         data_alone()
     workflow = workflow_of(target, ledger)
     chosen = selection_typed(workflow, select, which["until"])
-    written = WrittenOutputs(output_pages(workflow, step, chosen, ledger=ledger, **which), table)
+    none = f"no partition of {workflow.name} that is meant has {_version_text(which)} with an output of step {step!r}"
+    none += f"; see: flowctx captures {shlex.quote(workflow.name)}"
+    written = WrittenOutputs(output_pages(workflow, step, chosen, ledger=ledger, **which), table, none)
     if form is None:
         written.show()
     elif file is None:
@@ -136,6 +139,15 @@ def output(
     else:
         written.write(form, file)
         echo(f"{written.amount} written to {file}")
+
+
+def _version_text(which: Mapping[str, Any]) -> str:
+    """Return which version was asked for, in words."""
+    if which["batch_id"] is not None:
+        return f"a version of batch {which['batch_id']!r}"
+    if which["revision"] is not None:
+        return f"a revision {which['revision']}"
+    return "a version" if which["known_at"] is None else f"a version that was current at {which['known_at']}"
 
 
 @click.command(name="diff", short_help="Show what differs between two versions.")

@@ -30,10 +30,11 @@ class WrittenOutputs:
     Args:
         pages: The outputs, so many partitions at a time.
         table: Of which table the rows are; ``None``: a row for each partition, of its values.
+        none: What to say where no partition has any.
     """
 
-    def __init__(self, pages: Iterator[Outputs], table: str | None) -> None:
-        self._pages, self._table = pages, table
+    def __init__(self, pages: Iterator[Outputs], table: str | None, none: str) -> None:
+        self._pages, self._table, self._none = pages, table, none
         self._written = 0
 
     @property
@@ -115,7 +116,7 @@ class WrittenOutputs:
             yield page
             self._written += len(page)
         if not self._written:
-            raise click.ClickException("no partition that is meant has such a version with an output")
+            raise click.ClickException(self._none)
 
 
 class _Printed:

@@ -12,6 +12,13 @@ from flowctx.core.suggestions import a_kind
 
 #: The largest number that SQLite and PostgreSQL hold.
 _LARGEST = 2**63 - 1
+#: How each way to choose a version is written: here, and as an option.
+_WRITTEN = {
+    "batch_id": "batch_id= (--batch)",
+    "revision": "revision= (--revision)",
+    "known_at": "known_at= (--known-at)",
+    "capture_id": "capture_id= (--capture)",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,9 +46,7 @@ class VersionChoice:
     capture_id: str | None = None
 
     def __post_init__(self) -> None:
-        chosen = [
-            name for name in ("batch_id", "revision", "known_at", "capture_id") if getattr(self, name) is not None
-        ]
+        chosen = [written for name, written in _WRITTEN.items() if getattr(self, name) is not None]
         if len(chosen) > 1:
             raise ContextError(f"{' and '.join(chosen)} exclude each other; say one of them")
         for name, value, kind, example in (
