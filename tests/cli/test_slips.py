@@ -64,6 +64,21 @@ COUNTS = [
             ("diff", "cli_flows:prices", "--revision", "1", "--with", str(2**63)),
             "revision=9223372036854775808: revisions count from 1 to 9223372036854775807",
         ),
+        (
+            ("run", "cli_flows:prices", "--partition", "IBM", "--step-config", "max=1"),
+            "max=1 is not of the form STEP.NAME=VALUE: write STEP.max=1; the steps are fetch, check, load",
+        ),
+        (
+            ("run", "cli_flows:prices", "--partition", "IBM", "--step-config", "fetch=1"),
+            "write fetch.NAME=1; the steps",
+        ),
+        (("batches", "--limit", "few"), "'few' is not a valid whole number"),
+        (("stale", "cli_flows:prices", "--rtol", "few"), "'few' is not a valid number"),
+        (
+            ("run", "cli_flows.prices"),
+            "there is no module 'cli_flows.prices' to import; did you mean cli_flows:prices?",
+        ),
+        (("status", "b", "--on", "airflow"), "also say whose batch b is: --workflow cli_flows:prices"),
         (("backfill", "cli_flows:prices", "--batch", " x "), "batch_id=' x ' has blanks around it"),
         (("run", "cli_flows:prices", "--partition", "IBM", "--batch", "x "), "batch_id='x ' has blanks around it"),
         (

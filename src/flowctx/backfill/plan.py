@@ -240,7 +240,7 @@ class Backfill:
             due = self.scheme.due(early[0])
             raise NotDue(
                 f"{len(early):,} of the {len(self.selection):,} partitions are not due yet, {early[0]} until "
-                f"{due.isoformat() if due else 'later'}; select those that are, such as with until="
+                f"{due.isoformat() if due else 'later'}; select those that are, such as with until= (--until)"
             )
 
     # -- what is to run ---------------------------------------------------------------------------------------------

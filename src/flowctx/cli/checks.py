@@ -129,7 +129,9 @@ def ledger_checks(ledger: Ledger | FlowctxError) -> Iterator[Check]:
     lag = found - here
     note = "leases and the times of captures go by the database's clock; set both clocks by NTP"
     late = abs(lag) > _LAG
-    yield Check("ledger's clock", f"{lag.total_seconds():+.1f} s", WARNING if late else OK, note if late else "")
+    yield Check(
+        "ledger's clock", f"{round(lag.total_seconds(), 1) or 0:+.1f} s", WARNING if late else OK, note if late else ""
+    )
 
 
 def _not_yet(place: str) -> Check:

@@ -80,11 +80,19 @@ class _FilledText(_Text):
 class _Count(click.IntRange):
     """A number that every database holds."""
 
+    name = "whole number"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
         if number > _LARGEST:
             self.fail(f"{number} is larger than databases take; the largest is {_LARGEST}", param, ctx)
         return number
+
+
+class _Number(click.FloatRange):
+    """A number, which help and errors call so."""
+
+    name = "number"
 
 
 def check_values(command: click.Command) -> None:
@@ -94,6 +102,8 @@ def check_values(command: click.Command) -> None:
             param.type = _FilledText()
         elif type(param.type) is click.IntRange:
             param.type = _Count(min=param.type.min)
+        elif type(param.type) is click.FloatRange:
+            param.type = _Number(min=param.type.min)
     for one in command.commands.values() if isinstance(command, click.Group) else ():
         check_values(one)
 
@@ -295,7 +305,11 @@ def read_step_config(workflow: Workflow, texts: Mapping[str, str]) -> dict[str, 
     for place, text in texts.items():
         step, dot, name = place.partition(".")
         if not dot or not name:
-            raise CommandError(f"--step-config {place}={text} names no step; write {place}.NAME=VALUE of a step")
+            form = f"{place}.NAME={text}" if place in workflow.steps else f"STEP.{place}={text}"
+            steps = ", ".join(workflow.steps)
+            raise CommandError(
+                f"--step-config {place}={text} is not of the form STEP.NAME=VALUE: write {form}; the steps are {steps}"
+            )
         own = workflow.steps[step].config if step in workflow.steps else {}
         try:
             value = Parameter.of(name, own[name]).read_text(text) if name in own else typed_value(text)

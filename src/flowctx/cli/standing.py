@@ -112,7 +112,8 @@ def ask_engine(
     if engine in (None, "local"):
         return []
     if not workflows:
-        raise click.UsageError(f"with --on {engine} also say whose batch {batch_id} is: --workflow MODULE:NAME")
+        place = shlex.quote((known.import_path if known is not None else None) or "MODULE:NAME")
+        raise click.UsageError(f"with --on {engine} also say whose batch {batch_id} is: --workflow {place}")
     for workflow in workflows:
         batch = known or BatchRecord(
             batch_id=batch_id,

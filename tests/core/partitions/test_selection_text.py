@@ -113,7 +113,7 @@ def test_an_empty_part_is_refused(text):
         (
             "date=2012-13",
             UnknownPartition,
-            "write it as YYYY-MM-DD, a month as YYYY-MM or a year as YYYY",
+            "a month as YYYY-MM or a year as YYYY; a range is FIRST..LAST, and the latest three are last:3",
         ),
         ("date=2012-01-02..x", PartitionError, "'x' is not a date; write it as YYYY-MM-DD"),
         ("date=2012-01-02../0", PartitionError, "a step counts from 1, such as"),

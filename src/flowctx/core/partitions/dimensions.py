@@ -258,7 +258,10 @@ def wrong_names(names: Collection[str], key: PartitionKey) -> str:
     missing = [name for name in names if name not in key]
     extra = [name for name in key if name not in names]
     parts = [f"{key} is not a key of this scheme, which has the dimensions {', '.join(names)}"]
-    if missing:
+    inside = [name for name in missing if any(f"{name}=" in value for value in key.values())]
+    if inside:
+        parts.append(f"write a comma before {' and before '.join(inside)}")
+    elif missing:
         parts.append(f"add {', '.join(missing)}")
     for name in extra:
         near = nearest(name, missing or names)

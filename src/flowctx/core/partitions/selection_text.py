@@ -184,7 +184,7 @@ def _one(dimension: Dimension, item: str) -> range:
 def _no_span(cadence: Cadence, value: str) -> str:
     """Say why a text that is no as-of date stands for none either."""
     if month_or_year(value) is None and iso_date(value) is None:
-        return _not_written(cadence, value)
+        return f"{_not_written(cadence, value)}; a range is FIRST..LAST, and the latest three are last:3"
     last = "" if cadence.end is None else f" to {cadence.end}"
     return f"no as-of date of the scheme is in {value}; it goes from {cadence.start}{last}"
 

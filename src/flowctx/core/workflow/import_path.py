@@ -199,8 +199,11 @@ def _imported(where: str, package: str | None) -> ModuleType:
             wanted = importlib.util.resolve_name(where, package)
             if exc.name is None or not f"{wanted}.".startswith(f"{exc.name}."):
                 raise _broken(where, exc) from exc
+            parent, _, name = where.rpartition(".")
+            meant = f"did you mean {parent}:{name}? " if hasattr(sys.modules.get(parent), name) else ""
             raise WorkflowError(
-                f"there is no module {where!r} to import; run this in the folder that has it, or write file.py:name"
+                f"there is no module {where!r} to import; {meant}run this in the folder that has it, or write "
+                "file.py:name"
             ) from exc
         except (FlowctxError, KeyboardInterrupt):
             raise
