@@ -159,6 +159,20 @@ def test_a_file_that_is_not_there_is_an_error(monkeypatch):
         load_calendar("XHKG")
 
 
+@pytest.mark.parametrize(
+    ("setting", "calendar", "says"),
+    [("/nowhere/calendars.toml", "XHKG", "^FLOWCTX_CALENDARS="), ("", "XHKH", "^there is no calendar 'XHKH'; did you")],
+)
+def test_a_calendar_that_cannot_be_had_is_no_matter_of_a_date(monkeypatch, setting, calendar, says):
+    """A key is not called one that the scheme has not, where nobody can tell; nor a selection of one."""
+    monkeypatch.setenv("FLOWCTX_CALENDARS", setting)
+    monkeypatch.setattr("flowctx.core.dates.calendar._loaded", {})
+    scheme = PartitionScheme(date=Daily(start="2026-01-05", calendar=calendar))
+    for ask in (scheme.parse, scheme.select):
+        with pytest.raises(CalendarError, match=says):
+            ask("date=2026-01-06")
+
+
 def test_an_alias_in_the_file_is_the_calendar_that_it_is_an_alias_of(corrections):
     """By whichever name it is asked for, there is one calendar, and it is corrected."""
     corrections('[NYSE]\nversion = "x"\nholidays = ["2026-01-09"]\n')

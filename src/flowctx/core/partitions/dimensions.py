@@ -90,6 +90,7 @@ class CadenceDimension:
         try:
             return None if as_of is None else self.cadence._find(as_of)
         except CalendarError:
+            _ = self.cadence.business_calendar  # raises where there is none: then no key is known, whatever its date
             return None
 
     def explain(self, value: str) -> tuple[str, list[str]]:
