@@ -26,6 +26,7 @@ from flowctx import (
     Workflow,
     backfill,
 )
+from flowctx.backfill import JointBackfill, LocalLauncher
 from flowctx.backfill.advice import advice
 from flowctx.backfill.again import RunsAgain
 from flowctx.backfill.selected import scheme_of
@@ -139,6 +140,26 @@ def test_a_function_that_fails_names_the_partition(ledger: Ledger) -> None:
     backfill = Backfill(flow, "date=2012-01-02,tier=T2", "b", params=lambda key: {"x": 1 / 0}, ledger=ledger)
     with pytest.raises(BatchError, match="partition date=2012-01-02.tier=T2 cannot be made: ZeroDivisionError"):
         jobs(backfill)
+
+
+def test_a_function_that_makes_no_parameters_is_refused_before_there_is_a_batch(url: str) -> None:
+    """By the dry run, too, and of several workflows; the batch would have to be asked for with that function."""
+    ledger = open_ledger(url)
+    wrong = Backfill(flow, SOME, "b", params=lambda key: {"numbr": 1}, ledger=ledger)
+    both: tuple[Backfill | JointBackfill, ...] = (wrong, JointBackfill([wrong]))
+    for batch in both:
+        for ask in (batch.plan, lambda batch=batch: batch.launch(LocalLauncher(ledger, workers=1))):
+            with pytest.raises(BatchError, match="parameters of partition .* cannot be made: ContextError: .*'numbr'"):
+                ask()
+    assert ledger.find_batch("b") is None
+    ledger.close()
+
+
+def test_a_function_that_has_changed_is_told(ledger: Ledger) -> None:
+    """Its name is the same, so that to ask for the same would say nothing."""
+    ledger.batches.put(Backfill(flow, SOME, "b", params=lambda key: {"number": 1}, ledger=ledger).record())
+    with pytest.raises(BatchError, match="this asks for .*, which has changed since; ask for the same"):
+        Backfill(flow, SOME, "b", params=lambda key: {"number": 2}, ledger=ledger).plan()
 
 
 def test_parameters_may_not_say_who_the_run_is(ledger: Ledger) -> None:

@@ -139,9 +139,10 @@ class JointBackfill:
         )
 
     def _check(self, from_step: str | None) -> None:
-        """Refuse what is not due, and a step that none of the workflows has."""
+        """Refuse what is not due, a function that makes no parameters, and a step that none of the workflows has."""
         for plan in self.plans:
             plan.check_due(datetime.now(UTC))
+            plan.check_params()
         if from_step is not None and not any(from_step in workflow.steps for workflow in self.workflows):
             names = ", ".join(workflow.name for workflow in self.workflows)
             raise BatchError(f"none of the workflows {names} has a step {from_step!r}")

@@ -208,10 +208,16 @@ class Backfill:
         return Plan(total=len(keys), first=keys[0], last=keys[-1], states=states, would_run=len(keys) - not_again)
 
     def _check(self, from_step: str | None) -> None:
-        """Refuse what is not due, and a step that there is not."""
+        """Refuse what is not due, a step that there is not, and a function that makes no parameters."""
         self.check_due(datetime.now(UTC))
         if from_step is not None:
             self.workflow[from_step]
+        self.check_params()
+
+    def check_params(self) -> None:
+        """Refuse a function that makes no parameters of the first partition: a new batch would be bound to it."""
+        if self.params_of is not None and not isinstance(self.params_of, PartitionParams):
+            self.job(self.selection[0], None)
 
     def weigh_params(self, again: RunsAgain) -> bool | None:
         """See whether anything would run with parameters that are added to the batch; if not, it keeps its own.

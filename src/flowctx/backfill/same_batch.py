@@ -137,6 +137,8 @@ def refuse_another(known: BatchRecord, requested: BatchRecord, params: Mapping[s
     elif known.params_from != requested.params_from:
         what, now = f"parameters of {_source(known)}", _source(requested)
         option = params_option(known.params_from)
+        if what.partition("@")[0].endswith(f" {now.partition('@')[0]}"):
+            now += ", which has changed since"
         same = f"the same ({option})" if option and option != params_option(requested.params_from) else same
         others = others if requested.params_from is not None else "or take another id"
     else:
