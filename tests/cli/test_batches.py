@@ -132,7 +132,7 @@ def test_a_launch_says_what_waiting_partitions_wait_for(others, words, capsys):
 
 def test_what_could_not_go_on_is_told_apart_from_what_failed(capsys):
     """Its failure in the ledger is the one before: the command that status names would be refused again."""
-    shown = listener()
+    shown = listener("b")
     changed = PartitionRun(
         partition="tier=T1",
         state=PartitionState.FAILED,
@@ -227,10 +227,22 @@ def test_of_more_partitions_than_are_looked_at_it_is_so_many_at_least():
     assert str(superseded_text({"nav": 9000}, MOST)).startswith("9,000 partitions were captured")
 
 
+def test_what_more_fails_is_shown_by_a_command(capsys):
+    """Of many failures, the first ones are shown, and then what to type, with the batch."""
+    shown = listener("the batch")
+    failed = PartitionRun(
+        partition="tier=T1", state=PartitionState.FAILED, run_id="r", engine="local", last_seen_at=NOW, error="no"
+    )
+    for _ in range(30):
+        shown.news(failed, LaunchProgress(total=30))
+    *_, last = lines = capsys.readouterr().err.splitlines()
+    assert (len(lines), last) == (21, "more failures are not shown here; see: flowctx status 'the batch'")
+
+
 def test_a_log_has_a_line_only_where_something_has_changed(capsys, monkeypatch):
     """However often a launch looks; the last line comes in any case."""
     monkeypatch.setattr("flowctx.cli.following._EVERY_SECONDS", 0)
-    lines, progress = listener(), LaunchProgress(total=3)
+    lines, progress = listener("b"), LaunchProgress(total=3)
     for _ in range(3):
         lines.tick(progress)
     progress.ended[PartitionState.OK] = 1

@@ -296,7 +296,7 @@ def test_an_error_in_the_users_module_is_named(shell):
     shell.file.write_text("def (\n")
     assert "SyntaxError" in shell(*RUN, exit_code=2)
     shell.file.write_text("1 / 0\n")
-    assert 'cli_flows.py", line 1' in shell("--debug", *RUN, exit_code=1)
+    assert 'cli_flows.py", line 1' in shell("--debug", *RUN, exit_code=2)
 
 
 def test_the_default_ledger_is_the_users_own(shell, monkeypatch, tmp_path):

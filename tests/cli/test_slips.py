@@ -72,6 +72,11 @@ COUNTS = [
             ("run", "cli_flows:prices", "--partition", "IBM", "--step-config", "fetch=1"),
             "write fetch.NAME=1; the steps",
         ),
+        (
+            ("backfill", "cli_flows:prices", "symbol=IBM|AAPL", "--batch", "b"),
+            "'symbol=IBM|AAPL' is no workflow; which partitions: --select 'symbol=IBM|AAPL'",
+        ),
+        (("--debug", "run", "cli_flows:prices", "--partition", "ABM"), "UnknownPartition: the scheme has no key"),
         (("batches", "--limit", "few"), "'few' is not a valid whole number"),
         (("stale", "cli_flows:prices", "--rtol", "few"), "'few' is not a valid number"),
         (

@@ -115,14 +115,14 @@ class _Group(click.Group):
         except (Exception, SystemExit, GeneratorExit) as exc:
             if isinstance(exc, OSError) and failed_to_print(exc):
                 raise unwritable(exc) from exc
+            wrong = isinstance(exc, _WRONG) and not isinstance(exc, NotDue)  # which is right later
             if ctx.params.get("debug"):
                 echo("".join(traceback.format_exception(exc)), err=True)
-                raise click.exceptions.Exit(1) from exc
+                raise click.exceptions.Exit(CommandError.exit_code if wrong else 1) from exc
             if isinstance(exc, FlowctxError):
                 unknown = isinstance(exc, UnknownRun | UnknownBatch) and LEDGER in ctx.meta
                 where = f" (ledger {ctx.meta[LEDGER]})" if unknown else ""
                 text = with_ledger(ctx, _with_notes(str(exc), exc), where)
-                wrong = isinstance(exc, _WRONG) and not isinstance(exc, NotDue)  # which is right later
                 raise (CommandError if wrong else click.ClickException)(shown(text, lines=True)) from exc
             text = f"{type(exc).__name__}: {_joined(str(exc))}"
             if isinstance(exc, SystemExit):  # commands end otherwise: the code of a workflow does not decide that

@@ -175,7 +175,7 @@ def backfill(
         return
     launch_on: Callable[..., Launcher | BulkLauncher] = bulk_launcher_on if bulk else launcher_on
     launcher = launcher or launch_on(engine, url, workers, ledger, durability, location)
-    shown = listener()
+    shown = listener(batch_id)
     progress = plan.launch(launcher, **how, max_failures=max_failures, listener=shown)
     show_tally(progress, batch_id, as_json, from_step, shown.refused)
     if not progress.complete:

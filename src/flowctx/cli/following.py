@@ -28,19 +28,20 @@ _MOST_FAILURES = 20
 _WIDE = 80
 
 
-def listener() -> _Lines:
-    """Return what shows progress on standard error, as suits it."""
+def listener(batch_id: str) -> _Lines:
+    """Return what shows the progress of a batch on standard error, as suits it."""
     if not sys.stderr.isatty():
-        return _Lines()
+        return _Lines(batch_id)
     from rich.console import Console  # here: a log needs neither
 
-    return _Bar(Console(stderr=True, highlight=False))
+    return _Bar(batch_id, Console(stderr=True, highlight=False))
 
 
 class _Lines(LaunchListener):
     """Plain lines, for logs."""
 
-    def __init__(self) -> None:
+    def __init__(self, batch_id: str) -> None:
+        self.batch_id = batch_id
         self.shown_at = time.monotonic()
         self.shown: object = None
         self.failures = 0
@@ -57,7 +58,7 @@ class _Lines(LaunchListener):
             if self.failures <= _MOST_FAILURES:
                 self.say(failure_text(run))
             elif self.failures == _MOST_FAILURES + 1:
-                self.say("more failures are not shown here; see: flowctx status")
+                self.say(f"more failures are not shown here; see: flowctx status {shlex.quote(self.batch_id)}")
 
     def tick(self, progress: LaunchProgress) -> None:
         found = (progress.passed, dict(progress.ended), progress.waiting)
@@ -79,8 +80,8 @@ class _Lines(LaunchListener):
 class _Bar(_Lines):
     """A bar that moves, with failures above it."""
 
-    def __init__(self, console: Console) -> None:
-        super().__init__()
+    def __init__(self, batch_id: str, console: Console) -> None:
+        super().__init__(batch_id)
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # here: a log has no bar
 
         bar = [BarColumn()] if console.width >= _WIDE else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -264,6 +265,9 @@ def own_name(ctx: click.Context, param: click.Parameter, text: str | None) -> st
 
 
 def _places(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> list[str]:
+    for text in texts if param.name == "targets" and not ctx.resilient_parsing else ():
+        if "=" in text and ":" not in text.partition("=")[0]:
+            raise CommandError(f"{text!r} is no workflow; which partitions: --select {shlex.quote(text)}")
     return [_place(ctx, param, text) for text in texts]
 
 
