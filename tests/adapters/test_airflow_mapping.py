@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
-from flowctx import Daily, PartitionScheme, StepResult, StepStatus, Workflow, WorkflowError, run
+from flowctx import ContextError, Daily, PartitionScheme, StepResult, StepStatus, Workflow, WorkflowError, run
 from flowctx.airflow import workflow_dag
+from flowctx.airflow.context import run_context
 from flowctx.testing import run_dag
 
 SYMBOLS = ["AAPL", "FB", "IBM"]
@@ -51,6 +53,23 @@ def test_each_value_is_an_instance_with_its_own_partition() -> None:
     assert result.context.get_output("check", "IBM") == alone.context.get_output("check")
     assert result["fetch[FB]"].error == result["check[FB]"].error == "FB did not trade"
     assert result["check[AAPL]"].status is StepStatus.OK
+
+
+@pytest.mark.parametrize(
+    ("scheme", "stated"),
+    [
+        (PartitionScheme(symbol=SYMBOLS), {"symbol": "IBM"}),
+        (PartitionScheme(symbol=SYMBOLS), "symbol=IBM"),
+        (SCHEME, {"date": "2012-10-26", "symbol": "IBM"}),
+    ],
+)
+def test_a_run_that_does_all_values_is_not_told_one(scheme: PartitionScheme, stated: dict[str, str] | str) -> None:
+    """A batch or a person that asks for one partition does not get all of them: for each partition, all once."""
+    dag = workflow_dag(flow := fan("told", scheme), map_over=["symbol"], schedule=None)
+    run_of_person = SimpleNamespace(run_id="r", conf={"partition": stated}, partition_key=None, logical_date=None)
+    context = {"dag": dag, "dag_run": run_of_person}
+    with pytest.raises(ContextError, match="a run of this DAG does all values of symbol; leave out symbol, or"):
+        run_context(context, workflow=flow, map_values={"symbol": "IBM"})
 
 
 def test_a_schedule_of_ones_own_reads_the_other_values_alone() -> None:

@@ -164,7 +164,7 @@ def run_context(
     conf = _conf(run.conf)
     request = RunRequest.parse(conf.get, "conf")
     events = TriggeringEvents.of(context.get("triggering_asset_events"), request)
-    stated = request.partition_key(of_runs if map_values else scheme)
+    stated = _stated(request, of_runs, map_values) if map_values else request.partition_key(scheme)
     own = [value for value in (stated, _key_of_run(dag, run)) if value]
     partition = _partition(own or events.partitions, scheme, of_runs, map_values or {})
     if partition is None and scheme is not None and workflow is not None:
@@ -304,6 +304,17 @@ def _conf(conf: Any) -> Mapping[str, Any]:
             f"the run's conf is a {type(conf).__name__}; it must be an object, such as {{'batch_id': '...'}}"
         )
     return conf
+
+
+def _stated(request: RunRequest, of_runs: PartitionScheme | None, map_values: Mapping[str, str]) -> PartitionKey | None:
+    """Return the partition that the caller gives for a run that does several values of some dimensions."""
+    stated = request.partition_key(of_runs)
+    if both := " and ".join(name for name in map_values if stated is not None and name in stated):
+        raise ContextError(
+            f"conf['partition'] is {str(stated)!r}, and a run of this DAG does all values of {both}; leave out {both}, "
+            "or run a DAG without map_over="
+        )
+    return stated
 
 
 def _partition(
