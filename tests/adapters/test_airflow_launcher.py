@@ -142,6 +142,14 @@ def test_a_dag_that_maps_over_a_dimension_is_refused(airflow: Airflow, ledger: L
     assert (airflow.runs, ledger.batches.all()) == ({}, [])
 
 
+def test_a_dag_without_partitions_is_told_them_in_conf(airflow: Airflow, ledger: Ledger) -> None:
+    """As one of somebody's own, also where some task of it is mapped."""
+    airflow.dag = {**airflow.dag, "timetable_partitioned": False}
+    airflow.structure = [{"task_id": "tidy", "is_mapped": True, "downstream_task_ids": []}]
+    assert fill(airflow, ledger).complete
+    assert [run["conf"]["partition"]["tier"] for run in airflow.runs.values()] == ["T1", "T2", "T3"]
+
+
 def test_a_dag_of_other_dimensions_is_refused(airflow: Airflow, ledger: Ledger) -> None:
     """A DAG file of another time has keys that no run of this batch would have."""
     airflow.dag = {**airflow.dag, "timetable_description": PartitionTimetable(PartitionScheme(venue=["X"])).description}

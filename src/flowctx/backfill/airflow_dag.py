@@ -63,7 +63,7 @@ class AirflowDag:
             dag: What Airflow has of it.
 
         Raises:
-            EngineError: It has not, or its runs are of other keys.
+            EngineError: Its runs are of other keys.
         """
         scheme = self.workflow.partitions
         if scheme is None:
@@ -72,13 +72,8 @@ class AirflowDag:
         found = _KEYS.match(dag.get("timetable_description") or "")
         partitioned = dag.get("timetable_partitioned", found is not None)  # Airflow before 3.2 does not say
         key_in_conf = not partitioned or "timetable_partitioned" not in dag
-        if not partitioned and not any(task.get("is_mapped") for task in self._tasks()):
-            return key_in_conf  # a run by hand, whose conf says the partition
         if not partitioned:
-            raise EngineError(
-                f"{where} has no partitions; make it with workflow_dag, without a map_over= of all dimensions, or with "
-                "schedule=PartitionTimetable(scheme)"
-            )
+            return key_in_conf  # a run by hand, whose conf says the partition; one that does all values refuses it
         theirs, ours = tuple(found[1].split("|")) if found else scheme.dimensions, scheme.dimensions
         if theirs == ours:
             return key_in_conf
