@@ -168,13 +168,10 @@ class Airflow(Server):
             if run_id in self.runs:
                 return 409, {"detail": "the run exists already"}
             ended = {"state": self.state, "start_date": "2026-01-09T12:00:00Z", "end_date": self.end_date}
-            self.runs[run_id] = {"dag_run_id": run_id, **body, **ended}
+            self.runs[run_id] = {"dag_run_id": run_id, "dag_id": path.split("/")[4], **body, **ended}
             return 200, self.runs[run_id]
         if path.endswith("/dagRuns"):
-            start, text = int(self.query["offset"][0]), self.query.get("conf_contains", ["nothing"])[0]
-            found = [run for run in self.runs.values() if text in json.dumps(run["conf"])]
-            found = [run for run in found if run["state"] in self.query.get("state", [run["state"]])]
-            return 200, {"dag_runs": found[start : start + self.most], "total_entries": len(found)}
+            return self._listed(int(self.query["offset"][0]))
         if path.endswith("/taskInstances"):
             common = {"map_index": -1, "end_date": "2026-01-09T12:00:01Z"}
             found = self.tasks or [{"task_id": "load", "state": self.state, "try_number": 1}]
@@ -188,10 +185,24 @@ class Airflow(Server):
             return 200, {"task_instances": [], "total_entries": 0}
         if path.endswith("/xcomEntries/return_value"):
             return self._xcom(path.split("/")[-3], int(self.query.get("map_index", ["-1"])[0]))
-        run = self.runs.get(path.rpartition("/")[2])
-        if run and run["state"] == "running":
+        return self._run(path.split("/")[4], path.rpartition("/")[2])
+
+    def _listed(self, start: int) -> tuple[int, Any]:
+        """Return so many of the runs that are asked for, of any DAG."""
+        ids, texts = self.query.get("run_id_pattern"), self.query.get("conf_contains", ["nothing"])
+        found = [run for run in self.runs.values() if ids or texts[0] in json.dumps(run["conf"])]
+        found = [run for run in found if run["dag_run_id"] in (ids or [run["dag_run_id"]])]
+        found = [run for run in found if run["state"] in self.query.get("state", [run["state"]])]
+        return 200, {"dag_runs": found[start : start + self.most], "total_entries": len(found)}
+
+    def _run(self, dag_id: str, run_id: str) -> tuple[int, Any]:
+        """Return a run of a DAG, which has ended by now, if there is such a one."""
+        run = self.runs.get(run_id)
+        if run is None or run.get("dag_id", dag_id) != dag_id:
+            return 404, {"detail": "no such run"}
+        if run["state"] == "running":
             run["state"] = self.state
-        return (200, run) if run else (404, {"detail": "no such run"})
+        return 200, run
 
     def _xcom(self, task_id: str, map_index: int) -> tuple[int, Any]:
         """Return what a task instance has handed on, if there is such a one."""

@@ -312,6 +312,22 @@ def test_runs_that_were_deleted_need_no_stopping(airflow: Airflow) -> None:
     assert (run.partition, run.run_id, run.state) == ("p", "r", PartitionState.CANCELED)
 
 
+def test_a_run_of_another_dag_is_stopped_there(airflow: Airflow) -> None:
+    """The ledger does not tell which DAG it is of: one with another id, which somebody else has started, goes on."""
+    airflow.most, airflow.state = 100, "failed"
+    for dag_id, batch_id in (("nightly", "b"), ("other", "c")):
+        run = {"dag_run_id": dag_id, "dag_id": dag_id, "state": "running", "conf": {"batch_id": batch_id}}
+        airflow.runs[dag_id] = {**run, "end_date": airflow.end_date}
+    batch = Backfill(flow, SOME, "b", ledger="memory://").record()
+    live = [
+        PartitionRun(partition=name, state=PartitionState.RUNNING, run_id=name, engine="airflow", last_seen_at=NOW)
+        for name in airflow.runs
+    ]
+    stopped = [run.run_id for run in AirflowLauncher(airflow.url).cancel(batch, live)]
+    assert stopped == ["nightly", "other"]
+    assert [call.split("/")[4] for call in airflow.calls if call.startswith("PATCH")] == ["filled", "nightly", "filled"]
+
+
 def test_a_deadlock_on_the_first_call_is_waited_out(airflow: Airflow) -> None:
     """Airflow's own 500, as when its scheduler and a PATCH lock each other's rows, is tried again at once."""
     batch = Backfill(flow, SOME, "b", ledger="memory://").record()

@@ -191,8 +191,9 @@ class AirflowLauncher(PollingLauncher):
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
         """Mark runs as failed, which ends their tasks, and yield them."""
         for run in runs:
-            dag_id = self._named or run.workflow or batch.workflow
-            answer = self._api.call("PATCH", run_path(dag_id, run.run_id), body={"state": "failed"})
+            answer = self._stop(self._named or run.workflow or batch.workflow, run.run_id)
+            if answer.status == 404 and (dag_id := self._dag_of_run(batch, run.run_id)) is not None:
+                answer = self._stop(dag_id, run.run_id)
             if answer.status in (200, 404):  # 404: it was deleted
                 now = datetime.now(UTC)
                 # By Airflow's clock, as it will say of the run later on.
@@ -200,6 +201,16 @@ class AirflowLauncher(PollingLauncher):
                 yield replace(
                     run, state=PartitionState.CANCELED, ended_at=ended, last_seen_at=now, step=None, error=None
                 )
+
+    def _stop(self, dag_id: str, run_id: str) -> Answer:
+        return self._api.call("PATCH", run_path(dag_id, run_id), body={"state": "failed"})
+
+    def _dag_of_run(self, batch: BatchRecord, run_id: str) -> str | None:
+        """Return the DAG that has a run of a batch under way, whatever it is called."""
+        for run in self._api.pages("/dags/~/dagRuns", "dag_runs", state=list(LIVE), run_id_pattern=run_id):
+            if run["dag_run_id"] == run_id and (run.get("conf") or {}).get("batch_id") == batch.batch_id:
+                return str(run["dag_id"])
+        return None
 
 
 def _is_older(there: PartitionRun, before: PartitionRun) -> bool:
