@@ -223,6 +223,22 @@ def test_the_latest_captures_are_shown(shell):
     assert "current" not in printed
 
 
+def test_that_no_capture_is_current_is_told(shell):
+    """An older one is there, what was current was pruned, and the last one failed when it was made again."""
+    shell.mend()
+    for number in (1, 2, 3):
+        shell("run", "cli_flows:prices", "--partition", "IBM", "--run-id", f"r{number}", "--batch", f"b{number}")
+    shell("ledger", "keep", "b1")
+    assert "forgot 1 run, 1 capture" in shell("ledger", "prune", "--days", "0")
+    (shell.folder / "mended").unlink()
+    assert "none is current" not in shell("captures", "prices")
+    shell("run", "cli_flows:prices", "--partition", "IBM", "--batch", "b3", exit_code=1)
+    printed = shell("captures", "prices")
+    assert "of 1 partition none is current: a newer version was pruned, and what came after it is not" in printed
+    assert printed.count("current") == 1
+    assert "capture IBM|b2 (revision 2, of " in shell("output", "cli_flows:prices", "check", exit_code=2)
+
+
 def test_a_capture_that_was_skipped_is_current(shell):
     """What readers take for the partition's last word is what the list marks, and nothing older."""
     (shell.folder / "cli_holes.py").write_text(
