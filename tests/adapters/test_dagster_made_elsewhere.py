@@ -7,8 +7,9 @@ import dagster as dg
 import pytest
 
 from adapters.dagster_support import Bench
-from flowctx import Daily, PartitionKey, PartitionScheme, StepResult, Weekly, Workflow, resume, run
+from flowctx import ArtifactError, Daily, PartitionKey, PartitionScheme, StepResult, Weekly, Workflow, resume, run
 from flowctx.dagster import asset_key, partition_mapping, partitions_def
+from flowctx.dagster.recorded_outputs import OutputPlace, RecordedOutputs
 
 WEEKS = Weekly(start="2012-10-05", end="2012-10-26")
 DAYS = PartitionScheme(date=Daily(start="2012-10-01", end="2012-10-31"))
@@ -188,8 +189,27 @@ def test_nothing_older_is_read_where_the_current_version_was_pruned(place, ledge
     broken.step("one")(lambda ctx: StepResult.fail("no rows"))
     run(broken, partition="2012-10-26", batch_id="third")
     assert [made.read("2012-10-26", batch) for batch in ("first", None)] == [1, 2 if place == "second" else None]
+    own = OutputPlace(asset_path=("flow", "own"), key="2012-10-26", scheme=DAYS)  # which is no step of the workflow
+    assert RecordedOutputs(ledger, None).newer(own, None) is None
     made.here(4, "2012-10-26", "fourth")
     assert made.read("2012-10-26") == 4
+
+
+def test_without_partitions_a_batch_has_the_date_that_it_began_last(ledger, tmp_path):
+    """While that one is not done, none is read; of an asset that is no step of the workflow, nothing is said."""
+    made = Made(None, tmp_path)
+    one, own = (OutputPlace(asset_path=("flow", name), key=None) for name in ("one", "own"))
+    recorded = RecordedOutputs(ledger, None)
+    for number, day in enumerate(("2012-10-26", "2012-10-25"), 1):
+        made.number = number
+        run(made.flow, batch_id="b", as_of_date=day)
+    assert recorded.of_batch(one, "b").envelope.output == {"n": 2}
+    broken = Workflow("flow")
+    broken.step("one")(lambda ctx: StepResult.fail("no rows"))
+    run(broken, batch_id="b", as_of_date="2012-10-26", run_id="late")
+    with pytest.raises(ArtifactError, match="has no output in batch 'b': its run late failed"):
+        recorded.of_batch(one, "b")
+    assert recorded.of_batch(own, "b") is None
 
 
 def test_a_part_on_dagster_is_read_as_it_was_made_last(ledger, tmp_path):

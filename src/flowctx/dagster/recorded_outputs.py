@@ -102,7 +102,7 @@ class RecordedOutputs:
             ArtifactError: That is not complete.
         """
         last = last_begun(one for one in self._versions(place) if one.batch_id == batch_id)
-        if last is not None and not last.ended_well:
+        if last is not None and last.has_step and not last.is_read:
             name = output_name(place.asset_path, place.key)
             raise ArtifactError(f"{name} has no output in batch {batch_id!r}: its run {last.run_id} {last.standing}")
         return None if last is None else self._of_version(place, last)
@@ -120,7 +120,8 @@ class RecordedOutputs:
         """
         versions = self._versions(place)
         gone = itertools.chain.from_iterable(pruned_beside(self.ledger, place.workflow, versions).values())
-        if (pruned := newest_pruned(versions, gone)) is not None:
+        is_step = place.metadata_step is not None or any(version.has_step for version in versions)
+        if is_step and (pruned := newest_pruned(versions, gone)) is not None:
             if self._stands(place, stored, pruned, versions):
                 return None
             raise ArtifactError(f"{output_name(place.asset_path, place.key)} has no output: {pruned_text(pruned)}")
