@@ -52,7 +52,7 @@ def test_a_secret_is_shown_nowhere(spy, caplog):
     )]  # fmt: skip
     printed += [str(spy(*command, "--json")) for command in (("show", "r1"), ("runs",), ("status", "b2"), ("batches",))]
     printed.append(spy("verify", target, "--url", f"http://me:{SECRET}@host:8080", exit_code=2))
-    printed.append(spy("--debug", "run", target, "--partition", key, "--run-id", "r1", *given, exit_code=1))
+    printed.append(spy("--debug", "run", target, "--partition", key, "--run-id", "r1", *given, exit_code=2))
     page = spy.folder / "page.html"
     for text in (*printed, page.read_text("utf-8"), caplog.text):
         assert holds_none(text), text
