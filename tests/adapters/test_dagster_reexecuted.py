@@ -17,6 +17,7 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
 
 DAY = "date=2012-01-02"
+LOAD = {"path": ["filled", "load"]}
 
 
 @pytest.fixture
@@ -54,6 +55,18 @@ def test_what_others_have_started_is_executed_again_once(dagster: Dagster, ledge
     dagster.status, dagster.troubles = "SUCCESS", [("launchRunReexecution(", "lose")]
     launch(dagster, ledger, "T1", 1, retry_failed=True)
     assert list(dagster.runs) == ["run-0", "run-1"]
+    assert [one.state for one in ledger.batches.iter_outcomes("b")] == [PartitionState.OK]
+
+
+@pytest.mark.parametrize("chosen", [{"stepKeysToExecute": ["filled__load"]}, {"assetSelection": [LOAD]}])
+def test_a_part_that_failed_goes_on_as_a_run_of_all(dagster: Dagster, ledger: Ledger, chosen: dict[str, Any]) -> None:
+    """Executed again from its failure, it would be the same part, and the partition as little done as before."""
+    dagster.status, dagster.reexecutes = "FAILURE", True
+    launch(dagster, open_ledger("memory://"), "T1", 1)
+    dagster.runs["run-0"].update(chosen)
+    dagster.status = "SUCCESS"
+    launch(dagster, ledger, "T1", 1, retry_failed=True)
+    assert [run.get("parentRunId") for run in dagster.runs.values()] == [None, None]
     assert [one.state for one in ledger.batches.iter_outcomes("b")] == [PartitionState.OK]
 
 

@@ -206,7 +206,7 @@ class DagsterLauncher(PollingLauncher):
         for run in self._runs({"runIds": [before.run_id]}, 1):  # nothing, if it was deleted
             if not (before.recorded or has_params(run, target.workflow, job.params)):
                 return True
-            if is_of_several(run, target.workflow):
+            if is_of_several(run, target.workflow) or is_part(self._begun_by(run)[0][-1], target.workflow):
                 return True
         return before.state is PartitionState.FAILED and not before.recorded and self.had_ledger(before)
 
@@ -364,19 +364,24 @@ class DagsterLauncher(PollingLauncher):
 
     def _state_of_success(self, run: Mapping[str, Any], workflow: Workflow | None) -> tuple[PartitionState, str | None]:
         """Return what a run did that Dagster calls a success: it may have been of a part, or skipped every step."""
+        runs, gone = self._begun_by(run)
+        if is_part(runs[-1], workflow):
+            return PartitionState.PARTIAL, None
+        if gone is not None and not did_all(runs, workflow):
+            return PartitionState.PARTIAL, f"run {gone}, with which it goes on, was deleted in Dagster"
+        made = any((one["stats"] or {}).get("materializations") for one in runs)
+        made = made or any(has_output(event) for one in runs for event in self._events(one["runId"]))
+        return PartitionState.OK if made else PartitionState.SKIPPED, None
+
+    def _begun_by(self, run: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], str | None]:
+        """Return a run and those that it goes on with, the last first; and which of them was deleted, if one was."""
         runs = [run]
         while ids := retried_by(runs[-1]):
             found = {one["runId"]: one for one in self._runs({"runIds": ids}, len(ids))}
             if not (there := [found[run_id] for run_id in ids if run_id in found]):
-                break
+                return runs, ids[0]
             runs.append(there[0])
-        if is_part(runs[-1], workflow):
-            return PartitionState.PARTIAL, None
-        if ids and not did_all(runs, workflow):
-            return PartitionState.PARTIAL, f"run {ids[0]}, with which it goes on, was deleted in Dagster"
-        made = any((one["stats"] or {}).get("materializations") for one in runs)
-        made = made or any(has_output(event) for one in runs for event in self._events(one["runId"]))
-        return PartitionState.OK if made else PartitionState.SKIPPED, None
+        return runs, None
 
     def had_ledger(self, run: PartitionRun) -> bool:
         """Return whether a run says that it had a ledger, in the metadata of what its steps made."""
