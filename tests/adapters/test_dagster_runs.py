@@ -123,6 +123,34 @@ def test_a_range_of_another_scheme_is_none_of_the_batch(dagster: Dagster) -> Non
     assert list(DagsterLauncher(dagster.url).find(batch_of(DAYS), DAYS)) == []
 
 
+def materialized(step: str, *days: int) -> list[dict[str, Any]]:
+    """Return the events of a run that made a step of some days."""
+    made = {"__typename": "MaterializationEvent", "metadataEntries": [], "assetKey": {"path": ["filled", step]}}
+    return [{**made, "partition": f"2012-01-0{day}"} for day in days]
+
+
+@pytest.mark.parametrize(
+    ("status", "states"),
+    [("SUCCESS", ["ok", "skipped", "ok"]), ("FAILURE", ["ok", "failed", "failed"]), ("CANCELED", ["canceled"] * 3)],
+)
+def test_each_partition_of_a_range_stands_for_itself(dagster: Dagster, status: str, states: list[str]) -> None:
+    """Where some were skipped, or one was done before a step of another failed, Dagster tells of each."""
+    failure = {"__typename": "RunFailureEvent", "message": "no rows"}
+    dagster.events = [*materialized("raw", 5, 9), *materialized("load__raw", 5), failure]
+    known(dagster, status, span("2012-01-05", "2012-01-09"))
+    found = list(DagsterLauncher(dagster.url).find(batch_of(DAYS), DAYS))
+    assert [run.state for run in found] == states
+    assert [run.error for run in found] == ["no rows" if state == "failed" else None for state in states]
+
+
+def test_a_range_of_ops_is_one(dagster: Dagster) -> None:
+    """They make no assets, and Dagster tells nothing of their partitions."""
+    dagster.events = [{"__typename": "ExecutionStepOutputEvent", "metadataEntries": []}]
+    none = {"__typename": "RunStatsSnapshot", "materializations": 0}
+    known(dagster, "SUCCESS", span("2012-01-05", "2012-01-09"), jobName="filled", assetSelection=None, stats=none)
+    assert {run.state for run in DagsterLauncher(dagster.url).find(batch_of(DAYS), DAYS)} == {PartitionState.OK}
+
+
 def test_a_range_is_canceled_with_all_its_partitions(dagster: Dagster) -> None:
     """They are of one run: when that has stopped, so have they."""
     known(dagster, "STARTED", span("2012-01-05", "2012-01-09"))

@@ -13,7 +13,7 @@ from typing import Any
 
 from flowctx.backfill import graphql
 from flowctx.backfill.again import going_on
-from flowctx.backfill.dagster_config import RUN_TAG, has_params, run_config, run_tags
+from flowctx.backfill.dagster_config import RUN_TAG, has_params, run_again, run_config, run_tags
 from flowctx.backfill.dagster_retries import is_retry_awaited, is_to_be_retried, is_undecided, retry_of
 from flowctx.backfill.dagster_runs import (
     BATCH_TAGS,
@@ -25,6 +25,7 @@ from flowctx.backfill.dagster_runs import (
     is_of,
     is_of_several,
     is_part,
+    of_each,
     partitions_of,
     retried_by,
     time_of,
@@ -212,10 +213,7 @@ class DagsterLauncher(PollingLauncher):
 
     def _start(self, target: Target, job: Job, before: PartitionRun | None) -> Mapping[str, Any]:
         if before is not None:
-            strategy = "FROM_FAILURE" if before.state is PartitionState.FAILED else "ALL_STEPS"
-            ours = {"key": RUN_TAG, "value": job.run_id}  # which a run that others have started has not
-            again = {"parentRunId": before.run_id, "strategy": strategy, "extraTags": [ours]}
-            return self._ask(graphql.AGAIN, params=again, repeat=False)
+            return self._ask(graphql.AGAIN, params=run_again(job, before), repeat=False)
         workflow, place = target
         return self._launch(place, run_config(workflow.name, job), run_tags(workflow, job))
 
@@ -285,7 +283,7 @@ class DagsterLauncher(PollingLauncher):
 
         Of a run that Dagster has run again by itself, the retry is yielded alone.
         """
-        jobs = {self._named, f"{workflow.name}_job", workflow.name}
+        scheme, jobs = workflow.partitions, {self._named, f"{workflow.name}_job", workflow.name}
         seen: set[str] = set()
         for tag in BATCH_TAGS:
             # The latest first, so that a retry comes before what it is of.
@@ -293,11 +291,13 @@ class DagsterLauncher(PollingLauncher):
                 seen.add(run["runId"])
                 if retry_of(run) in seen:
                     continue
-                keys = () if workflow.partitions is None else partitions_of(run, workflow.partitions)
-                if is_of(run, workflow, jobs, batch.batch_id) and (texts := [str(key) for key in keys]):
-                    state = self._partition_run(run, texts[0], workflow)
+                is_ours = is_of(run, workflow, jobs, batch.batch_id)
+                if is_ours and scheme is not None and (keys := [*partitions_of(run, scheme)]):
+                    state = self._partition_run(run, str(keys[0]), workflow)
                     state = replace(state, other_params=not has_params(run, workflow, batch))
-                    yield from (replace(state, partition=text) for text in texts)
+                    runs = self._begun_by(run)[0] if len(keys) > 1 else []
+                    made = (event for one in runs for event in self._events(one["runId"], graphql.OUTPUTS))
+                    yield from of_each(state, keys, made, workflow)
 
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
         """Terminate runs, and yield those that are over; one that is just starting, or is at a step, is asked again."""

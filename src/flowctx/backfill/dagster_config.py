@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from flowctx.backfill.again import had_params, had_params_of_batch
 from flowctx.backfill.dagster_retries import tags_of
-from flowctx.core.batches.records import BatchRecord, Job
+from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.data.encoding import to_json
 from flowctx.core.partitions.dagster_keys import dagster_key_parts, dagster_key_text
 from flowctx.core.workflow.definition import Workflow
@@ -31,6 +31,13 @@ def run_tags(workflow: Workflow, job: Job) -> dict[str, str]:
         if len(values) > 1:
             tags |= {f"dagster/partition/{name}": value for name, value in values.items()}
     return tags
+
+
+def run_again(job: Job, before: PartitionRun) -> dict[str, Any]:
+    """Return what has the run of a job executed again: from its failure, or all of it."""
+    strategy = "FROM_FAILURE" if before.state is PartitionState.FAILED else "ALL_STEPS"
+    ours = {"key": RUN_TAG, "value": job.run_id}  # which a run that others have started has not
+    return {"parentRunId": before.run_id, "strategy": strategy, "extraTags": [ours]}
 
 
 def has_params(run: Mapping[str, Any], workflow: Workflow, params: Mapping[str, Any] | BatchRecord) -> bool:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
 
 from flowctx.backfill.dagster_retries import tags_of
-from flowctx.core.batches.records import PartitionState
+from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.run_ledgers import SKIP_MARK
 from flowctx.core.errors import UnknownPartition
 from flowctx.core.masking import mask_text
-from flowctx.core.partitions.dagster_keys import fold, parse_dagster_key, static_dimensions, static_values
+from flowctx.core.partitions.dagster_keys import (
+    dagster_key_parts,
+    dagster_key_text,
+    fold,
+    parse_dagster_key,
+    static_dimensions,
+    static_values,
+)
 from flowctx.core.partitions.key import PartitionKey, escape_value
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.printable import brief
@@ -81,6 +89,37 @@ def _range(first: PartitionKey, last: PartitionKey, scheme: PartitionScheme) -> 
         return
     dates = None if name is None else f"{name}={escape_value(first[name])}..{escape_value(last[name])}"
     yield from (key for key in scheme.select(dates) if not static or fold(key, static) in between)
+
+
+def of_each(
+    run: PartitionRun, keys: Sequence[PartitionKey], events: Iterable[Mapping[str, Any]], workflow: Workflow
+) -> Iterator[PartitionRun]:
+    """Yield how each partition of a run stands: of a range, some are done though it failed, and some were skipped.
+
+    Args:
+        run: How the run stands.
+        keys: Its partitions.
+        events: What it made, which is looked at of a range that is over.
+        workflow: The workflow.
+    """
+    made: dict[str, set[str]] = {}
+    if len(keys) > 1 and run.state in (PartitionState.OK, PartitionState.FAILED):
+        for event in events:
+            path: Sequence[str] = (event.get("assetKey") or {}).get("path") or []
+            if event.get("partition") and _is_step(path, workflow):
+                made.setdefault(event["partition"], set()).add(path[-1])
+    for key in keys:
+        steps = made.get(_dagster_text(key, workflow), set()) if made else set()
+        one = replace(run, partition=str(key))
+        if made and run.state is PartitionState.OK and not steps:
+            one = replace(one, state=PartitionState.SKIPPED)
+        elif run.state is PartitionState.FAILED and steps >= workflow.steps.keys():
+            one = replace(one, state=PartitionState.OK, step=None, error=None, category=None)
+        yield one
+
+
+def _dagster_text(key: PartitionKey, workflow: Workflow) -> str:
+    return "" if workflow.partitions is None else dagster_key_text(dagster_key_parts(key, workflow.partitions))
 
 
 def is_part(run: Mapping[str, Any], workflow: Workflow | None) -> bool:

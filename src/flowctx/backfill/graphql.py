@@ -54,7 +54,7 @@ OUTPUTS = """
 query ($id: ID!, $cursor: String) { runOrError(runId: $id) { __typename
   ... on Run { eventConnection(afterCursor: $cursor, limit: 1000) { cursor hasMore events { __typename
     ... on ExecutionStepOutputEvent { metadataEntries { label } }
-    ... on MaterializationEvent { metadataEntries { label } }
+    ... on MaterializationEvent { metadataEntries { label } assetKey { path } partition }
     ... on ObservationEvent { metadataEntries { label } } } } } } }
 """
 
