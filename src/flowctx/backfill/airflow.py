@@ -15,7 +15,7 @@ from flowctx.backfill.airflow_dag import LIVE, AirflowDag, run_path, time_of
 from flowctx.backfill.http import Answer
 from flowctx.backfill.polling import MAX_ACTIVE, PollingLauncher, UnderWay, under_way_otherwise
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
-from flowctx.core.errors import EngineError, FlowctxError
+from flowctx.core.errors import EngineError, EngineUnavailable, FlowctxError
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_request import read_text
 
@@ -96,9 +96,9 @@ class AirflowLauncher(PollingLauncher):
 
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun:
         dag = self._dags[job.workflow or batch.workflow]
-        there = dag.run(before.run_id) if before is not None else None
-        if before is not None and there is not None and there.status == 200 and there.data["state"] in LIVE:
-            return self._under_way(dag, job, there.data, before)  # somebody has cleared it
+        there = self._run(batch, dag, before.run_id) if before is not None else None
+        if there is not None and there["state"] in LIVE:
+            return self._under_way(dag, job, there, before)  # somebody has cleared it
         # A part may have been a run of a DAG with some of the steps.
         if before is not None and (before.part or needs_another_run(job, before)):
             return self._post(dag, as_another_run(job, before), is_other=True)
@@ -152,11 +152,31 @@ class AirflowLauncher(PollingLauncher):
             for run_id, (job, run) in active.items():
                 if run_id in live or (job.workflow or batch.workflow) != name:
                     continue
-                answer = dag.run(run_id)
-                if answer.status == 404:
+                found = self._run(batch, dag, run_id)
+                if found is None:
                     yield run_id, self._deleted(active[run_id])
-                elif answer.data["state"] not in LIVE:  # else it is one that began since we looked
-                    yield run_id, dag.partition_run(answer.data, job.partition, run.attempt)
+                elif found["state"] not in LIVE:  # else it is one that began since we looked
+                    of_run = replace(dag, dag_id=found["dag_id"])
+                    yield run_id, of_run.partition_run(found, job.partition, run.attempt)
+
+    def _run(self, batch: BatchRecord, dag: AirflowDag, run_id: str) -> Mapping[str, Any] | None:
+        """Return a run of a batch, of a workflow's DAG or else of any other; ``None``, if it was deleted."""
+        answer = dag.run(run_id)
+        return self._elsewhere(batch, run_id) if answer.status == 404 else answer.data
+
+    def _elsewhere(self, batch: BatchRecord, run_id: str) -> Mapping[str, Any] | None:
+        """Return a run of a batch, whatever its DAG is called; ``None``, where there is none that we may see."""
+        try:
+            for run in self._api.pages("/dags/~/dagRuns", "dag_runs", run_id_pattern=run_id):
+                if run["dag_run_id"] == run_id and (run.get("conf") or {}).get("batch_id") == batch.batch_id:
+                    return run
+                if run_id not in run["dag_run_id"]:  # this Airflow does not know what it is asked, and lists all
+                    return None
+        except EngineUnavailable:
+            raise
+        except EngineError:
+            return None
+        return None
 
     # -- what Airflow knows -----------------------------------------------------------------------------------------
 
@@ -192,8 +212,10 @@ class AirflowLauncher(PollingLauncher):
         """Mark runs as failed, which ends their tasks, and yield them."""
         for run in runs:
             answer = self._stop(self._named or run.workflow or batch.workflow, run.run_id)
-            if answer.status == 404 and (dag_id := self._dag_of_run(batch, run.run_id)) is not None:
-                answer = self._stop(dag_id, run.run_id)
+            if answer.status == 404 and (found := self._elsewhere(batch, run.run_id)) is not None:
+                if found["state"] not in LIVE:
+                    continue
+                answer = self._stop(found["dag_id"], run.run_id)
             if answer.status in (200, 404):  # 404: it was deleted
                 now = datetime.now(UTC)
                 # By Airflow's clock, as it will say of the run later on.
@@ -204,13 +226,6 @@ class AirflowLauncher(PollingLauncher):
 
     def _stop(self, dag_id: str, run_id: str) -> Answer:
         return self._api.call("PATCH", run_path(dag_id, run_id), body={"state": "failed"})
-
-    def _dag_of_run(self, batch: BatchRecord, run_id: str) -> str | None:
-        """Return the DAG that has a run of a batch under way, whatever it is called."""
-        for run in self._api.pages("/dags/~/dagRuns", "dag_runs", state=list(LIVE), run_id_pattern=run_id):
-            if run["dag_run_id"] == run_id and (run.get("conf") or {}).get("batch_id") == batch.batch_id:
-                return str(run["dag_id"])
-        return None
 
 
 def _is_older(there: PartitionRun, before: PartitionRun) -> bool:

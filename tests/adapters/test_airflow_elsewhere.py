@@ -1,0 +1,80 @@
+"""Runs of a batch in a DAG that has another id than its workflow, as one of somebody's own has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from adapters.engine_servers import Airflow
+from backfill.flows import flow
+from flowctx import Backfill
+from flowctx.backfill import LaunchListener, LaunchProgress
+from flowctx.backfill.airflow import AirflowLauncher
+from flowctx.core.batches.records import PartitionState
+from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
+from flowctx.core.workflow.result import StepStatus
+from flowctx.core.workflow.run_context import begin
+from flowctx.ledger import open_ledger
+from flowctx.testing.clock import NOON
+
+pytestmark = pytest.mark.needs("airflow", "partitioned runs")  # as the server here
+
+ONE = "date=2012-01-02,tier=T2"
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return open_ledger("memory://")
+
+
+@pytest.fixture
+def run(airflow: Airflow, ledger: Ledger) -> dict[str, Any]:
+    """A run of another DAG that is under way, and recorded."""
+    ids = {"batch_id": "b", "partition": flow.partition_key("2012-01-02|T2"), "scheme": flow.partitions}
+    engine = {"engine": {"name": "airflow", "dag_id": "nightly"}}
+    ctx = begin("filled", run_id="nightly_1", metadata=engine, params=flow.params, **ids)
+    record = ledger.begin(RunRecord(workflow="filled", context=ctx, steps=tuple(flow.steps)))
+    ledger.record(record, [StepRecord(step=step, status=StepStatus.OK, started_at=NOON) for step in flow.steps])
+    airflow.most = 100
+    airflow.runs["nightly_1"] = {
+        "dag_run_id": "nightly_1",
+        "dag_id": "nightly",
+        "state": "running",
+        "conf": {"batch_id": "b"},
+        "start_date": "2026-01-09T12:00:00Z",
+        "end_date": "2999-01-01T00:00:00Z",
+    }
+    return airflow.runs["nightly_1"]
+
+
+class Ends(LaunchListener):
+    """Lets a run end, or be deleted, after some looks at it."""
+
+    def __init__(self, airflow: Airflow, state: str | None) -> None:
+        self.airflow, self.state, self.looks = airflow, state, 0
+
+    def tick(self, progress: LaunchProgress) -> None:
+        self.looks += 1
+        if self.looks == 3 and self.state is None:
+            del self.airflow.runs["nightly_1"]
+        elif self.looks == 3:
+            self.airflow.runs["nightly_1"]["state"] = self.state
+
+
+@pytest.mark.parametrize(
+    ("state", "ends"),
+    [("success", PartitionState.OK), ("failed", PartitionState.FAILED), (None, PartitionState.FAILED)],
+)
+def test_it_is_followed_to_its_end(
+    airflow: Airflow, ledger: Ledger, run: dict[str, Any], state: str | None, ends: PartitionState
+) -> None:
+    """It was not deleted because the DAG of the workflow does not have it."""
+    batch = Backfill(flow, ONE, "b", ledger=ledger)
+    progress = batch.launch(AirflowLauncher(airflow.url), listener=(listener := Ends(airflow, state)))
+    assert progress.ended == {ends: 1}
+    assert listener.looks >= 3
+    (outcome,) = ledger.batches.iter_outcomes("b")
+    assert ("was deleted" in (outcome.error or "")) is (state is None)
+    assert ledger.get_run("nightly_1").status is (RunStatus.OK if state == "success" else RunStatus.FAILED)
