@@ -34,6 +34,7 @@ from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import FakeClock
 from flowctx.versions import diff_replay, render_html
 from flowctx.versions.changes import Tolerance, changes
+from flowctx.versions.choosing import StepVersions
 from flowctx.versions.differences import Outcome
 from flowctx.versions.page_of_versions import Comparison
 from flowctx.versions.shown import lines, step_data, step_lines, to_data
@@ -422,6 +423,53 @@ def test_a_version_that_is_written_over_meanwhile_is_not_compared(ledger, monkey
     monkeypatch.setattr(ledger, "digests_of", written_over)
     with pytest.raises(VersionGone, match="written over while it was read; read it again"):
         diff(flow, FIRST, SECOND, ledger=ledger)
+
+
+def pair(look=lambda: None):
+    """Return a workflow of two steps, of which the first one may make something else, and the second one may fail."""
+    made = Workflow("pair", partitions=flow.partitions, params={"how": ""})
+    made.step(name="one")(lambda ctx: {"n": ctx.params["how"] == "otherwise"})
+
+    @made.step()
+    def two(ctx):
+        look()
+        return StepResult.fail("no") if ctx.params["how"] == "fail" else {"n": 1}
+
+    return made
+
+
+@pytest.mark.parametrize(("from_step", "how"), [("one", "otherwise"), ("two", "fail")])
+def test_a_version_that_is_made_again_before_its_steps_are_looked_up_is_not_compared(from_step, how):
+    """It was complete when it was chosen: what has failed since is not removed, and what is new is not its own."""
+
+    class Meanwhile(MemoryLedger):
+        def digests_of(self, *asked):
+            resume("b2", pair(), from_step=from_step, params={"how": how}, ledger=self)
+            return super().digests_of(*asked)
+
+    ledger = Meanwhile()
+    for batch in ("b1", "b2"):
+        run(pair(), partition="T1", batch_id=batch, run_id=batch, ledger=ledger)
+    with pytest.raises(VersionGone, match="written over while it was read; read it again"):
+        diff(pair(), FIRST, SECOND, ledger=ledger)
+
+
+def test_a_step_that_is_under_way_again_is_not_called_removed():
+    """Nothing is recorded of it, although its version was complete when it was chosen."""
+    ledger, found = MemoryLedger(), []
+    for batch in ("b1", "b2"):
+        run(pair(), partition="T1", batch_id=batch, run_id=batch, ledger=ledger)
+    comparison = Comparison(ledger=ledger, workflow="pair", steps=["one", "two"], how=Tolerance(), common=False)
+    keys = flow.partitions.select("tier=T1")
+    chosen = list(StepVersions(ledger, pair(), "one").chosen_or_gone(keys, FIRST, SECOND))
+
+    def look():
+        with pytest.raises(VersionGone, match="written over while it was read; read it again") as refused:
+            list(comparison.page(chosen, (FIRST, SECOND)))
+        found.append(refused)
+
+    resume("b2", pair(look), from_step="two", ledger=ledger, accept_changes=True)
+    assert len(found) == 1
 
 
 def test_a_version_that_is_only_asked_for_its_columns_may_be_written_over(ledger, monkeypatch):

@@ -236,13 +236,18 @@ def _records(ledger: Ledger, workflow: str, step: str, versions: Sequence[Versio
         if version.run_key not in records:
             raise pruned_meanwhile(workflow, version)
         if records[version.run_key].digest not in (None, version.digest):
-            raise _gone_meanwhile(workflow, version, "was written over")
+            raise written_over_meanwhile(workflow, version)
     return [records[version.run_key] for version in versions]
 
 
 def pruned_meanwhile(workflow: str, version: Version) -> VersionGone:
     """Return the error of a version of a workflow that is there no more, though it was a moment ago."""
     return _gone_meanwhile(workflow, version, "was pruned")
+
+
+def written_over_meanwhile(workflow: str, version: Version) -> VersionGone:
+    """Return the error of a version of a workflow that is made again, though it was complete a moment ago."""
+    return _gone_meanwhile(workflow, version, "was written over")
 
 
 def _gone_meanwhile(workflow: str, version: Version, how: str) -> VersionGone:

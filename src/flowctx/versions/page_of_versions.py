@@ -17,7 +17,7 @@ from flowctx.core.execution.envelope import load_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
 from flowctx.versions.changes import Change, Tolerance, lost, output_changes, tables_in
-from flowctx.versions.choosing import pruned_meanwhile, recorded_outputs
+from flowctx.versions.choosing import pruned_meanwhile, recorded_outputs, written_over_meanwhile
 from flowctx.versions.differences import Outcome, StepDifference
 
 #: Partitions, each with the two versions that are compared.
@@ -122,6 +122,10 @@ class Comparison:
         """
         versions = {version.run_key: version for _, pair in page for version in pair if version is not None}
         recorded = self.ledger.digests_of(self.steps, versions)
+        for (run_key, step), (status, digest) in recorded.items():
+            is_other = step == self.steps[0] and versions[run_key].digest not in (None, digest)
+            if is_other or status is StepStatus.FAILED:  # nothing that is complete has a step that failed
+                raise written_over_meanwhile(self.workflow, versions[run_key])
         missing = [place for place in itertools.product(versions, self.steps) if place not in recorded]
         found = {
             place: None if status is not StepStatus.OK or versions[place[0]].status is RunStatus.SKIPPED else digest
@@ -140,6 +144,10 @@ class Comparison:
         gone = next((run_key for run_key in run_keys if run_key not in known), None)
         if gone is not None:
             raise pruned_meanwhile(self.workflow, versions[gone])
+        ended_well = (RunStatus.OK, RunStatus.SKIPPED)
+        again = next((run_key for run_key, run in known.items() if run.status not in ended_well), None)
+        if again is not None:
+            raise written_over_meanwhile(self.workflow, versions[again])
         return {run_key: run.steps for run_key, run in known.items()}
 
     def _of_step(self, step: str, page: Pairs, digests: dict[tuple[str, str], str | None]) -> dict[int, StepDifference]:
