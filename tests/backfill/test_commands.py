@@ -244,7 +244,7 @@ def test_a_project_names_its_workflows(url: str, tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path / "below")
     result = flowctx(url, "backfill", "filled", "--batch", "b", "--select", SOME, "--dry-run")
     assert "partitions  6" in result.output
-    assert "there is no module 'other'" in flowctx(url, "run", "other").stderr
+    assert "there is no module 'unnamed'" in flowctx(url, "run", "unnamed").stderr
 
 
 def test_a_second_workflow_under_the_same_id_is_told_apart(url: str) -> None:

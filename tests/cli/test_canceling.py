@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -17,6 +18,14 @@ from flowctx.ledger import open_ledger
 
 NOW = datetime(2026, 1, 9, tzinfo=UTC)
 SECOND = "from cli_flows import *\ndesk = Workflow('desk', partitions=prices.partitions)\ndesk.step('load')(print)\n"
+
+
+@pytest.fixture
+def second(shell):
+    """Write a second workflow beside the first one, and forget its module afterwards."""
+    shell.file.with_name("second.py").write_text(SECOND)
+    yield
+    sys.modules.pop("second", None)
 
 
 class Knowing:
@@ -38,13 +47,12 @@ class Knowing:
 
 
 @pytest.mark.parametrize("typed", [("cli_flows:prices", "second.py:desk"), ("second.py:desk", "cli_flows:prices"), ()])
-def test_an_engine_that_is_named_is_asked_about_each_workflow(shell, monkeypatch, typed):
+def test_an_engine_that_is_named_is_asked_about_each_workflow(shell, second, monkeypatch, typed):
     """It refuses one that it does not have, and the runs of the other are found and stopped, in any order."""
     monkeypatch.setattr("flowctx.backfill.call.launcher_on", Knowing)
-    shell.file.with_name("second.py").write_text(SECOND)
-    second = "second:desk" if not typed else "second.py:desk"
+    place = "second:desk" if not typed else "second.py:desk"
     desk = BatchWorkflow(
-        workflow="desk", import_path=second, selection="symbol=IBM", digest="d", total=1, params={}, params_from=None
+        workflow="desk", import_path=place, selection="symbol=IBM", digest="d", total=1, params={}, params_from=None
     )
     batch = BatchRecord(
         batch_id="b",
@@ -65,10 +73,9 @@ def test_an_engine_that_is_named_is_asked_about_each_workflow(shell, monkeypatch
     )
 
 
-def test_a_workflow_that_cannot_be_imported_keeps_no_other_from_being_stopped(shell, monkeypatch):
+def test_a_workflow_that_cannot_be_imported_keeps_no_other_from_being_stopped(shell, second, monkeypatch):
     """The file of one is not here, which is said; the other is asked about."""
     monkeypatch.setattr("flowctx.backfill.call.launcher_on", Knowing)
-    shell.file.with_name("second.py").write_text(SECOND)
     desk = BatchWorkflow(
         workflow="desk", import_path="second:desk", selection="n=1", digest="d", total=1, params={}, params_from=None
     )
