@@ -143,6 +143,19 @@ def test_each_partition_of_a_range_stands_for_itself(dagster: Dagster, status: s
     assert [run.error for run in found] == ["no rows" if state == "failed" else None for state in states]
 
 
+@pytest.mark.parametrize(
+    ("status", "steps", "state"),
+    [("FAILURE", ["raw", "load__raw"], "ok"), ("FAILURE", ["raw"], "failed"), ("SUCCESS", [], "ok")],
+)
+def test_what_others_have_failed_at_is_no_failure(dagster: Dagster, status: str, steps: list[str], state: str) -> None:
+    """An asset of one's own that failed, or of another workflow, leaves a partition done that was so before."""
+    failure = {"__typename": "RunFailureEvent", "message": "no headline"}
+    dagster.events = [*(event for step in steps for event in materialized(step, 5)), failure]
+    assets = [{"path": path} for path in (["filled", "raw"], ["filled", "load__raw"], ["headline"])]
+    known(dagster, status, {"dagster/partition": "2012-01-05"}, assetSelection=assets)
+    assert [run.state for run in DagsterLauncher(dagster.url).find(batch_of(DAYS), DAYS)] == [state]
+
+
 def test_a_range_of_ops_is_one(dagster: Dagster) -> None:
     """They make no assets, and Dagster tells nothing of their partitions."""
     dagster.events = [{"__typename": "ExecutionStepOutputEvent", "metadataEntries": []}]

@@ -21,6 +21,7 @@ from flowctx.backfill.dagster_runs import (
     STATES,
     did_all,
     failure_of,
+    has_others,
     has_output,
     is_of,
     is_of_several,
@@ -28,16 +29,16 @@ from flowctx.backfill.dagster_runs import (
     of_each,
     partitions_of,
     retried_by,
+    says_ledger,
     time_of,
 )
 from flowctx.backfill.dagster_starting import FORBIDDEN, STARTED, Place, Starting, Target, concerns_all, why_not_started
 from flowctx.backfill.http import JsonClient
 from flowctx.backfill.polling import MAX_ACTIVE, PAGE, POLL_SECONDS, PollingLauncher, UnderWay, under_way_otherwise
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
-from flowctx.core.durability.run_ledgers import LEDGER_MARK
 from flowctx.core.errors import EngineError
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.run_request import TAG_PREFIX, read_text
+from flowctx.core.workflow.run_request import read_text
 
 _STOP_SECONDS = 60.0
 
@@ -295,7 +296,7 @@ class DagsterLauncher(PollingLauncher):
                 if is_ours and scheme is not None and (keys := [*partitions_of(run, scheme)]):
                     state = self._partition_run(run, str(keys[0]), workflow)
                     state = replace(state, other_params=not has_params(run, workflow, batch))
-                    runs = self._begun_by(run)[0] if len(keys) > 1 else []
+                    runs = self._begun_by(run)[0] if len(keys) > 1 or has_others(run, workflow) else []
                     made = (event for one in runs for event in self._events(one["runId"], graphql.OUTPUTS))
                     yield from of_each(state, keys, made, workflow)
 
@@ -386,9 +387,8 @@ class DagsterLauncher(PollingLauncher):
     def had_ledger(self, run: PartitionRun) -> bool:
         """Return whether a run says that it had a ledger, in the metadata of what its steps made."""
         if run.run_id not in self._had_ledger:  # a run may be of thousands of partitions
-            mark = f"{TAG_PREFIX}{LEDGER_MARK}"
-            made = (event.get("metadataEntries", ()) for event in self._events(run.run_id, graphql.OUTPUTS))
-            self._had_ledger[run.run_id] = any(entry["label"] == mark for entries in made for entry in entries)
+            events = self._events(run.run_id, graphql.OUTPUTS)
+            self._had_ledger[run.run_id] = any(map(says_ledger, events))
         return self._had_ledger[run.run_id]
 
     def _events(self, run_id: str, query: str = graphql.EVENTS) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from flowctx.backfill.dagster_retries import tags_of
 from flowctx.core.batches.records import PartitionRun, PartitionState
-from flowctx.core.durability.run_ledgers import SKIP_MARK
+from flowctx.core.durability.run_ledgers import LEDGER_MARK, SKIP_MARK
 from flowctx.core.errors import UnknownPartition
 from flowctx.core.masking import mask_text
 from flowctx.core.partitions.dagster_keys import (
@@ -62,6 +62,11 @@ def _is_step(path: Sequence[str], workflow: Workflow) -> bool:
     return list(path[-2:-1]) == [workflow.name] and path[-1] in workflow.steps
 
 
+def has_others(run: Mapping[str, Any], workflow: Workflow) -> bool:
+    """Return whether a run is of other assets, too: of another workflow, or of one's own."""
+    return any(not _is_step(asset["path"], workflow) for asset in run["assetSelection"] or ())
+
+
 def partitions_of(run: Mapping[str, Any], scheme: PartitionScheme) -> Iterator[PartitionKey]:
     """Yield the keys of the scheme that a run is about: one, or those of a range; none if the scheme was another."""
     tags = tags_of(run)
@@ -94,16 +99,16 @@ def _range(first: PartitionKey, last: PartitionKey, scheme: PartitionScheme) -> 
 def of_each(
     run: PartitionRun, keys: Sequence[PartitionKey], events: Iterable[Mapping[str, Any]], workflow: Workflow
 ) -> Iterator[PartitionRun]:
-    """Yield how each partition of a run stands: of a range, some are done though it failed, and some were skipped.
+    """Yield how each partition of a run stands: some are done though it failed, and some were skipped.
 
     Args:
         run: How the run stands.
         keys: Its partitions.
-        events: What it made, which is looked at of a range that is over.
+        events: What it made, of a range or of others' assets, too; it is looked at once the run is over.
         workflow: The workflow.
     """
     made: dict[str, set[str]] = {}
-    if len(keys) > 1 and run.state in (PartitionState.OK, PartitionState.FAILED):
+    if run.state in (PartitionState.OK, PartitionState.FAILED):
         for event in events:
             path: Sequence[str] = (event.get("assetKey") or {}).get("path") or []
             if event.get("partition") and _is_step(path, workflow):
@@ -168,6 +173,11 @@ def has_output(event: Mapping[str, Any]) -> bool:
     if event["__typename"] != "ExecutionStepOutputEvent":
         return False
     return all(entry["label"] != f"{TAG_PREFIX}{SKIP_MARK}" for entry in event["metadataEntries"])
+
+
+def says_ledger(event: Mapping[str, Any]) -> bool:
+    """Return whether an event tells of something that was made where there was a ledger."""
+    return any(entry["label"] == f"{TAG_PREFIX}{LEDGER_MARK}" for entry in event.get("metadataEntries", ()))
 
 
 def step_of(key: str, workflow: Workflow | None) -> str:
