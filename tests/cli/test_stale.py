@@ -7,12 +7,15 @@ import json
 import re
 import sqlite3
 import sys
+from contextlib import closing
+from datetime import timedelta
 
 import pytest
 from click.testing import CliRunner
 
 from adapters.engine_servers import Airflow, Dagster, serving
 from flowctx.cli import cli
+from flowctx.ledger import open_ledger
 from flowctx.versions.mending import ParamsAgain
 
 SOURCE = """
@@ -203,6 +206,31 @@ def test_a_batch_of_what_is_stale_goes_on_after_flowctx_has_changed(chain, monke
     assert chain(*mend)["ended"] == {"ok": 1}
     monkeypatch.setattr(ParamsAgain, "__call__", lambda self, key: {})
     assert chain(*mend)["before"] == {"ok": 1}
+
+
+def test_a_partition_without_a_current_version_keeps_no_other_from_being_mended(chain):
+    """It is made again with the parameters that it had last, and what is known of older versions does not count."""
+    one = ("chained:double", "--partition", "2026-01-06")
+    for batch_id, by in (("second", "by=4"), ("third", "by=5")):
+        chain("run", *one, "--batch", batch_id, "-p", by)
+    chain("ledger", "keep", "first")
+    with closing(open_ledger(f"sqlite:///{chain.folder}/ledger.db")) as ledger:
+        ledger.prune(ledger.now() + timedelta(days=1))
+        [third] = ledger.list_runs(workflow="double", batch_id="third")
+        assert [gone.revision for gone in ledger.pruned_versions("double", [third.context.partition])] == [2]
+    for day in ("2026-01-05", "2026-01-06"):
+        chain("run", "chained:source", "--partition", day, "-p", "price=7", "--batch", "later")
+    mend = ("backfill", "chained:double", "--batch", "mend", "--stale", "--workers", "1", "--json")
+    (chain.folder / "chained.py").write_text(SOURCE.replace('["price"] * ctx', '["gone"] * ctx'))
+    sys.modules.pop("chained")
+    assert chain(*mend, exit_code=1)["ended"] == {"failed": 2}
+    chain("resume", third.run_id, "--from-step", "twice", exit_code=1)
+    assert "capture 2026-01-06|second (revision 2, of " in chain("output", "chained:double", "twice", exit_code=2)
+    (chain.folder / "chained.py").write_text(SOURCE)
+    sys.modules.pop("chained")
+    assert chain(*mend, "--retry-failed")["ended"] == {"ok": 2}
+    rows = [line.split() for line in chain("output", "chained:double", "twice", "--batch", "mend").splitlines()[2:]]
+    assert rows == [["2026-01-05", "21.0"], ["2026-01-06", "35.0"]]
 
 
 class Doubling(Dagster):

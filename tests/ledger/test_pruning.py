@@ -220,13 +220,30 @@ def test_nothing_older_stands_in_for_what_was_pruned(ledger: Ledger, clock: Fake
     assert run(rep, partition="T1", batch_id="first", ledger=ledger, clock=clock).status == "ok"
     assert inputs_lacking(Backfill(rep, "tier=T1", "other", ledger=ledger), RunsAgain()).count == 1
     assert stale(nav, ledger=ledger) == []
-    mends = ParamsAgain(nav, ledger, {})
-    mends.check(nav.partitions.keys() if nav.partitions else ())
-    with pytest.raises(VersionGone, match=r"tier=T1: capture T1\|second"):
-        mends(nav.partition_key("T1"))
     make(ledger, clock, "fourth", price=2.0)
     assert [output["nav"] for output in outputs(nav, "value", ledger=ledger).values()] == [2.0]
     assert run(rep, partition="T1", batch_id="new", ledger=ledger, clock=clock).status == "ok"
+
+
+@pytest.mark.parametrize("pruned", [True, False])
+def test_what_is_made_again_has_the_parameters_that_it_had_last(ledger: Ledger, clock: FakeClock, pruned: bool) -> None:
+    """Where none is current, they are those of the newest run that was complete once, and not of one that never was."""
+    if pruned:
+        make(ledger, clock, "first", price=1.0)
+        ledger.batches.keep("first")
+        make(ledger, clock, "second", price=2.0)
+    make(ledger, clock, "third", price=3.0)
+    assert prune(ledger, clock) == int(pruned)
+    resume("third-T1", nav, from_step="value", params={"fail": True}, ledger=ledger, clock=clock)
+    make(ledger, clock, "tried", price=9.0, fail=True)
+    key = nav.partition_key("T1")
+    again = ParamsAgain(nav, ledger, {"fail": False})
+    again.check([key])
+    assert again(key) == {"price": 3.0, "fail": False}
+    other = Workflow("nav", partitions=TIERS, params={"cost": 1.0, "fail": False})
+    other.step("value")(lambda ctx: {})
+    with pytest.raises(BatchError, match=r"partition tier=T1 of nav had parameters that are gone \(price\)"):
+        ParamsAgain(other, ledger, {}).check([key])
 
 
 # -- beside a prune, in a database ------------------------------------------------------------------------------------

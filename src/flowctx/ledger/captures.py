@@ -60,16 +60,16 @@ def decide_claim(
         claim: What is asked for.
         rivals: All captures of the subject.
         pruned: Those that were pruned, by their ids: no revision of them is given to another capture, and a capture
-            that is made anew has its own again, and is no newer than it was. Those before a rival's need not be there,
-            but for its own.
+            that is made anew has its own again, and is no newer than it was. Those before a rival that can be read
+            need not be there, but for its own.
         now: The time now.
 
     Raises:
         CaptureHeld: Another holder's lease runs.
-        AlreadyCaptured: With ``on_captured="skip"``, there is a complete capture.
+        AlreadyCaptured: With ``on_captured="skip"``, this capture is complete; or another one is, and one is current.
     """
     before = next((capture for capture in rivals if capture.key == claim.key), None)
-    _refuse(filter(claim.is_held_by_another, rivals), before, now, claim.on_captured)
+    _refuse(claim, rivals, pruned, now)
     taken = {rival.revision for rival in rivals}
     own = pruned.get(claim.key.capture_id)
     if before is not None:
@@ -101,20 +101,30 @@ def _let_go_before(before: Capture | None, now: datetime) -> tuple[datetime, dat
     return before.let_go_at, now
 
 
-def _refuse(others: Iterable[Capture], before: Capture | None, now: datetime, on_captured: OnCaptured) -> None:
+def _refuse(claim: Claim, rivals: Sequence[Capture], pruned: Mapping[str, PrunedCapture], now: datetime) -> None:
     """Refuse a claim against which a capture of another holder stands."""
-    for rival in others:
-        if on_captured == "skip" and rival.state is CaptureState.COMPLETE:
+    skips = claim.on_captured == "skip"
+    is_captured = skips and _is_any_current(rivals, pruned)
+    for rival in filter(claim.is_held_by_another, rivals):
+        is_own = rival.key == claim.key
+        if skips and rival.state is CaptureState.COMPLETE and (is_captured or is_own):
             raise AlreadyCaptured(
                 f"{_about(rival)} is captured already{_by(rival)}; pass on_captured='recapture' to redo it"
             )
-        if rival.state is CaptureState.HELD and rival.lease_until > now and (rival is before or on_captured == "skip"):
+        if rival.state is CaptureState.HELD and rival.lease_until > now and (is_own or skips):
             raise CaptureHeld(
                 f"{_about(rival)} is being written{_by(rival)}, and the lease runs until "
                 f"{rival.lease_until:%Y-%m-%d %H:%M:%S} UTC; wait, or continue that run: "
                 f"flowctx resume {rival.run_id or 'RUN_ID'} (if it is dead and its engine still calls it running, "
                 "mark it as failed there)"
             )
+
+
+def _is_any_current(rivals: Iterable[Capture], pruned: Mapping[str, PrunedCapture]) -> bool:
+    """Return whether a capture is newer than all that was pruned, and was not made again since, and can be read."""
+    there = {rival.revision: rival.can_be_read for rival in rivals}
+    gone = max((one.revision for one in pruned.values() if one.revision not in there), default=0)
+    return any(can_be_read and revision > gone for revision, can_be_read in there.items())
 
 
 def let_go(capture: Capture, now: datetime) -> Capture:

@@ -200,7 +200,7 @@ def pruned_revisions(
 ) -> dict[str, dict[str, PrunedCapture]]:
     """Return, by subject and capture id, the captures that were pruned and may matter to a claim.
 
-    Those are the ones that are wanted, and of each of their subjects the ones after the last that is there.
+    Those are the ones that are wanted, and of each of their subjects the ones after the last that can be read.
 
     Args:
         at: The connection, in a transaction.
@@ -209,7 +209,8 @@ def pruned_revisions(
     """
     last = {key.idempotency_key: 0 for key in wanted}
     for rival in rivals:
-        last[rival.key.idempotency_key] = max(last[rival.key.idempotency_key], rival.revision)
+        if rival.can_be_read:
+            last[rival.key.idempotency_key] = max(last[rival.key.idempotency_key], rival.revision)
     asked = {**numbered(last), **numbered(last.values(), "after"), **numbered((key.capture_id for key in wanted), "c")}
     found: dict[str, dict[str, PrunedCapture]] = {}
     for subject, capture_id, revision, completed_at in sorted(execute(at, find_pruned_of(len(wanted)), asked)):

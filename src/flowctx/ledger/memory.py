@@ -329,7 +329,7 @@ class MemoryLedger(MemoryPruning, MemoryVersions, OldNames):
 
     def _last_readable(self) -> dict[str, int]:
         """Return of each subject the last revision that can be read."""
-        found = (one for one in self.captures() if one.state is CaptureState.COMPLETE or one.is_hole)
+        found = (one for one in self.captures() if one.can_be_read)
         return {capture.key.idempotency_key: capture.revision for capture in found}
 
     def _last_pruned(self) -> dict[str, int]:

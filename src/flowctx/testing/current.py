@@ -12,7 +12,7 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus
 from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.durability.versions import version_to_read
-from flowctx.core.errors import VersionGone
+from flowctx.core.errors import AlreadyCaptured, VersionGone
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.testing.clock import NOON, FakeClock
 from flowctx.testing.records import MINUTE, a_key, a_run, a_step
@@ -241,6 +241,32 @@ class CurrentContract:
             ledger.prune(clock.now() - MINUTE)
         with pytest.raises(VersionGone):
             _known(ledger, NOON + MINUTE)
+
+    @pytest.mark.parametrize("again", [RunStatus.OK, RunStatus.SKIPPED, RunStatus.FAILED])
+    def test_what_is_older_than_what_was_pruned_is_not_left_at_that(
+        self, ledger: Ledger, clock: FakeClock, again: RunStatus
+    ) -> None:
+        """With ``skip``, a run begins where none of what is complete is current, until there is a newer one."""
+        for number in (1, 2, 3):
+            _ended(ledger, _run(f"r{number}", f"b{number}"))
+            clock.advance(MINUTE)
+        ledger.batches.keep("b1")
+        ledger.prune(clock.now())
+        with pytest.raises(AlreadyCaptured, match=r"T1\|b1\) is captured already"):
+            ledger.begin(_run("r4", "b4"), on_captured="skip")
+        _ended(ledger, _run("r5", "b3"), RunStatus.FAILED)
+        assert _current(ledger) == "pruned"
+        with pytest.raises(AlreadyCaptured):  # which would be older still if it were made again
+            ledger.begin(_run("r6", "b1"), on_captured="skip")
+        begun = ledger.begin(_run("r6", "b4"), on_captured="skip")
+        clock.advance(MINUTE)
+        ledger.finish(begun, again)
+        if again is RunStatus.FAILED:
+            assert begun.capture is not None
+            assert ledger.claim(begun.capture, holder="me", lease=MINUTE, on_captured="skip").revision == 4
+            return
+        with pytest.raises(AlreadyCaptured):
+            ledger.begin(_run("r7", "b5"), on_captured="skip")
 
     def test_what_is_let_go_was_heard_of_then(self, ledger: Ledger, clock: FakeClock) -> None:
         """A prune of what is older leaves it with its run: else an older version would pass for what was known."""

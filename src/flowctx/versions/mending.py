@@ -11,8 +11,8 @@ from flowctx.core.durability.current import versions_to_read
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.param_changes import removed_params
 from flowctx.core.durability.records import RunRecord
-from flowctx.core.durability.versions import Version
-from flowctx.core.errors import BatchError, PartitionError, VersionGone
+from flowctx.core.durability.versions import Version, by_partition, newest
+from flowctx.core.errors import BatchError, PartitionError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.partitions.selection_text import selection_text
@@ -82,7 +82,8 @@ def _reads(workflow: Workflow, key: PartitionKey | None) -> Iterator[tuple[Workf
 class ParamsAgain(PartitionParams):
     """Makes the parameters of a partition: those of the run that wrote its current version, and what is asked for.
 
-    So it does the configuration of steps that the caller of that run had set.
+    So it does the configuration of steps that the caller of that run had set. Where no version is current any more, it
+    is the run of the newest one that was complete.
 
     Args:
         workflow: The workflow.
@@ -115,11 +116,9 @@ class ParamsAgain(PartitionParams):
         Raises:
             BatchError: One had a parameter that is gone where another was added, or configured a step that is gone.
         """
-        rest, name = iter(keys), self.workflow.name
+        rest = iter(keys)
         while page := list(itertools.islice(rest, _PAGE)):
-            versions = self.ledger.versions(name, next(iter(self.workflow.steps)), page)
-            found = versions_to_read(self.ledger, name, versions).values()
-            for run in self.ledger.runs_of({one.run_key for one in found if isinstance(one, Version)}).values():
+            for run in self.ledger.runs_of({version.run_key for version in self._versions(page).values()}).values():
                 self._refuse_lost(run)
 
     def _refuse_lost(self, run: RunRecord) -> None:
@@ -141,19 +140,25 @@ class ParamsAgain(PartitionParams):
             )
 
     def step_config(self, key: PartitionKey) -> Mapping[str, Mapping[str, Any]] | None:
-        """Return what the caller of the run that wrote the current version had set of its steps."""
+        """Return what the caller of that run had set of its steps."""
         run = self._run(key)
         of_steps = (run.context.metadata.get(STEP_CONFIG) if run is not None else None) or {}
         return of_steps or None
 
     def _run(self, key: PartitionKey) -> RunRecord | None:
-        """Return the run that wrote the current version of a partition, which is asked for twice in a row."""
+        """Return the run whose parameters a partition has again; it is asked for twice in a row."""
         last = self._last
         if last is None or last[0] != key:
-            name, step = self.workflow.name, next(iter(self.workflow.steps))
-            version = versions_to_read(self.ledger, name, self.ledger.versions(name, step, [key])).get(key)
-            if isinstance(version, VersionGone):
-                raise VersionGone(f"{key}: {version}") from version
+            version, name = self._versions([key]).get(key), self.workflow.name
             run = self.ledger.get_run(version.run_id, workflow=name, partition=key) if version is not None else None
             last = self._last = (key, run)
         return last[1]
+
+    def _versions(self, keys: Sequence[PartitionKey]) -> dict[PartitionKey | None, Version]:
+        """Return of each partition the current version; where there is none any more, the newest that was complete."""
+        versions = self.ledger.versions(self.workflow.name, next(iter(self.workflow.steps)), keys)
+        completed = by_partition(one for one in versions if one.ended_well or one.first_completed_at is not None)
+        last = {key: newest(some) for key, some in completed.items()}
+        current = versions_to_read(self.ledger, self.workflow.name, versions)
+        found = {key: one if isinstance(one, Version) else last.get(key) for key, one in current.items()}
+        return {key: version for key, version in found.items() if version is not None}

@@ -251,7 +251,8 @@ class Ledger(RunLedger, Protocol):
 
         Raises:
             CaptureHeld: Another holder's lease runs.
-            AlreadyCaptured: With ``on_captured="skip"``, the subject has a complete capture.
+            AlreadyCaptured: With ``on_captured="skip"``, the subject has a complete capture. Where none is current,
+                because a newer one was pruned, this holds for the claim of a complete one alone.
         """
         ...
 

@@ -318,6 +318,11 @@ class Capture:
         """Whether it says that there is nothing, because its run was skipped."""
         return self.state is CaptureState.RELEASED and self.completed_at is not None
 
+    @property
+    def can_be_read(self) -> bool:
+        """Whether it is complete, or says that there is nothing."""
+        return self.state is CaptureState.COMPLETE or self.is_hole
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PrunedRuns:
