@@ -1,4 +1,4 @@
-"""Workflows without partitions: each business date of a batch is a capture, a file and a row of its own."""
+"""Runs whose partition says no date, or that have none: each business date of a batch is a capture and a file."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from airflow.sdk import CronTriggerTimetable
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 
 from adapters.dagster_support import QUIET, Bench
-from flowctx import BatchStatus, StepResult, Workflow, run
+from flowctx import BatchStatus, PartitionScheme, StepResult, Workflow, run
 from flowctx.airflow import workflow_dag
 from flowctx.airflow.running import run_dag
+from flowctx.core.durability.recorded import recorded_envelope
 from flowctx.dagster import workflow_job
 
 DAYS = ["2026-01-08", "2026-01-09", "2026-01-10"]
@@ -80,6 +81,55 @@ def test_files_of_dagster_keep_each_day(tmp_path, ledger):
     assert seen == [DAYS[0], DAYS[2]]
     assert bench.outputs.captures("filed/load") == [f"{DAYS[0]}|b", f"{DAYS[2]}|b"]
     assert bench.outputs.output("filed/load", capture_id=f"{DAYS[0]}|b") == {"day": DAYS[0]}
+
+
+def regional(name):
+    """Return a workflow by region, whose runs are told the date."""
+    flow = Workflow(name, partitions=PartitionScheme(region=["EMEA", "AMER"]))
+    flow.step("load")(lambda ctx: {"day": ctx.as_of_date.isoformat()})
+    flow.step("tell")(lambda ctx: {"of": ctx.get_output("load", "day"), "capture": ctx.capture_id})
+    return flow
+
+
+def region_on_airflow(flow, folder):
+    for day in DAYS:
+        run_dag(workflow_dag(flow), partition="EMEA", batch_id="restate", as_of_date=day).raise_for_failure()
+
+
+def mapped_on_airflow(flow, folder):
+    dag = workflow_dag(flow, map_over=["region"], schedule="@daily")
+    for day in DAYS:
+        run_dag(dag, batch_id="restate", logical_date=datetime.fromisoformat(day).replace(tzinfo=UTC))
+
+
+def region_on_dagster(flow, folder):
+    bench = Bench(flow, folder)
+    for day in DAYS:
+        bench.run("EMEA", tags={"flowctx/batch_id": "restate", "flowctx/as_of_date": day})
+    assert bench.outputs.captures(f"{flow.name}/load", "EMEA") == [f"EMEA|{day}|restate" for day in DAYS]
+
+
+def region_here(flow, folder):
+    for day in DAYS:
+        run(flow, partition="EMEA", batch_id="restate", as_of_date=day)
+
+
+def told_of(ledger, flow):
+    """Yield what the step that tells has handed on in each run."""
+    for recorded in ledger.list_runs(workflow=flow.name):
+        yield recorded_envelope(ledger, recorded, "tell")
+
+
+@pytest.mark.parametrize("engine", [region_on_airflow, mapped_on_airflow, region_on_dagster, region_here])
+def test_each_day_of_a_partition_that_says_none_is_its_own(engine, tmp_path, ledger):
+    """Whoever deletes and inserts by the capture id of one day loses no row of another."""
+    flow = regional(engine.__name__)
+    engine(flow, tmp_path / "files")
+    found = {capture.key.capture_id: capture for capture in ledger.captures(workflow=flow.name)}
+    assert {id_ for id_ in found if id_.startswith("EMEA")} == {f"EMEA|{day}|restate" for day in DAYS}
+    assert {str(capture.state) for capture in found.values()} == {"complete"}
+    told = {envelope.output["capture"]: envelope.output["of"] for envelope in told_of(ledger, flow)}
+    assert {id_: id_.split("|")[1] for id_ in found} == told
 
 
 HOURS = ["2026-01-09T14:00:00Z", "2026-01-09T15:00:00Z"]

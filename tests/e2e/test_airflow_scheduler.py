@@ -98,7 +98,7 @@ def test_by_hand(airflow: AirflowStack, logical_date: str | None) -> None:
     assert (ctx.batch_id, ctx.trace_id, str(ctx.partition)) == ("b", "my-trace", "tier=T1")
     assert ctx.params == {"limit": 5, "mode": "x", "extra": [1]}
     assert str(ctx.as_of_date) == (logical_date[:10] if logical_date else "None")
-    assert ctx.capture_id == "T1|b"
+    assert ctx.capture_id == (f"T1|{ctx.as_of_date}|b" if logical_date else "T1|b")
 
 
 def test_backfill(airflow: AirflowStack) -> None:

@@ -17,7 +17,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.business_date import AsOf, RunTiming
 from flowctx.core.workflow.context import WorkflowContext
-from flowctx.core.workflow.date_of_run import date_of_run
+from flowctx.core.workflow.date_of_run import date_of_run, day_beside, says_date
 from flowctx.core.workflow.dates_of_runs import DatesOfRuns
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_context import begin, capture_id_of, derived_trace_id, occasion_of
@@ -221,7 +221,7 @@ class RunFacts:
     def capture(self, key: str | None, scheme: PartitionScheme | None) -> tuple[PartitionKey | None, str]:
         """Return the partition that one of the run's keys means, and the id of its capture, by no rule for dates.
 
-        Without a partition the date is in the id: the one that the run was given first in this process, if it was.
+        Without a partition that says one, the date is in the id: that which the run was given first in this process.
 
         Args:
             key: Dagster's key.
@@ -231,16 +231,19 @@ class RunFacts:
         request = self.request({})
         self._check_own(request)
         partition = self._partition(key, scheme, request)
+        time = self.time(key, partition, scheme)
         before, occasion = self.continued, None
-        if partition is None and before is not None and before.partition is None:
-            return None, request.capture_id or str(before.capture_id)
-        if partition is None:
-            batch_id = before.batch_id if before is not None else request.batch_id or self.batch_id
-            time = self.time(None, None, None)
-            known = _DATES.first((self.run_id, str(None))) if request.as_of_date is None else None
-            day = known[0] if known else date_of_run(time=time, as_of_date=request.as_of_date).date
-            occasion = occasion_of(day, None if request.as_of_date is not None else time)
-            occasion = occasion or (self.first_run_id if batch_id else None)
+        if partition is None or not says_date(partition, scheme, time):
+            if before is not None and before.partition == partition:
+                return partition, request.capture_id or str(before.capture_id)
+            known = _DATES.first((self.run_id, str(partition))) if request.as_of_date is None else None
+            day = known[0] if known else date_of_run(partition, scheme, time=time, as_of_date=request.as_of_date).date
+            if partition is None:
+                batch_id = before.batch_id if before is not None else request.batch_id or self.batch_id
+                occasion = occasion_of(day, None if request.as_of_date is not None else time)
+                occasion = occasion or (self.first_run_id if batch_id else None)
+            else:
+                occasion = day_beside(partition, scheme, day, time)
         return partition, request.capture_id or capture_id_of(partition, scheme, self.captures_named, occasion)
 
     def _partition(self, key: str | None, scheme: PartitionScheme | None, request: RunRequest) -> PartitionKey | None:

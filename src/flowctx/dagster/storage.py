@@ -16,6 +16,7 @@ from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunStatus
 from flowctx.core.errors import ArtifactError, ContextError, FlowctxError, LedgerError
 from flowctx.core.execution.artifacts import ArtifactStore
+from flowctx.core.workflow.date_of_run import says_date
 from flowctx.core.workflow.run_context import capture_id_of
 from flowctx.core.workflow.run_request import read_text
 from flowctx.dagster.output_store import OutputStore, StoredOutput
@@ -193,7 +194,7 @@ class RunStorage:
 
     def _recorded_of(self, place: OutputPlace, capture_ids: list[str], batch_id: str | None) -> StoredOutput | None:
         found = self._ask(lambda recorded: recorded.of_captures(place, capture_ids), None)
-        if found is None and place.key is None and batch_id is not None:
+        if found is None and batch_id is not None and not _says_date(place):
             return self._ask(lambda recorded: recorded.of_batch(place, batch_id), None)
         return found
 
@@ -205,12 +206,20 @@ def _capture_ids(facts: RunFacts, place: OutputPlace) -> list[str]:
         partition = None if scheme is None else from_dagster_key(key, scheme)
         return [] if partition is None else [capture_id_of(partition, scheme, facts.captures_named)]
     try:
-        _, capture_id = facts.capture(key, scheme)
+        partition, capture_id = facts.capture(key, scheme)
     except FlowctxError:
         return []
     *values, batch = capture_id.split("|")
-    folds = scheme is None and len(values) == 2
-    return [capture_id, "|".join([*reversed(values), batch])] if folds else [capture_id]
+    if scheme is not None or partition is None or len(partition) != 2 or len(values) < 2:
+        return [capture_id]
+    return [capture_id, "|".join([values[1], values[0], *values[2:], batch])]
+
+
+def _says_date(place: OutputPlace) -> bool:
+    """Whether the partition of a place says what its captures are about, so that a batch has one of it."""
+    if place.key is None:
+        return False
+    return place.scheme is None or says_date(from_dagster_key(place.key, place.scheme), place.scheme)
 
 
 def _not_whole(ledger: Ledger, workflow: str, capture_ids: Collection[str]) -> list[str]:

@@ -18,7 +18,7 @@ from flowctx import (
 )
 from flowctx.core.dates.zones import get_zone
 from flowctx.core.workflow.business_date import RunTiming
-from flowctx.core.workflow.date_of_run import date_of_run
+from flowctx.core.workflow.date_of_run import date_of_run, day_beside, says_date
 
 NY = "America/New_York"
 NOW = datetime(2026, 11, 27, 23, tzinfo=UTC)
@@ -153,3 +153,17 @@ def test_a_caller_s_date_lies_in_the_window_of_the_partition(rule, fine, other):
     for day in other:
         with pytest.raises(ContextError, match="is not the business date of partition loaded=2026-01-10"):
             date_of_run(key, time=time, as_of=rule, as_of_date=date(2026, 1, day))
+
+
+def test_a_date_stands_beside_a_partition_that_says_none():
+    """A cadence, a dimension that is a date, and a window of the partition's own say what its runs are about."""
+    day, fund = date(2026, 1, 9), PartitionKey(fund="GROWTH")
+    hours = PartitionScheme(hour=Hourly(start="2026-01-02"), fund=["GROWTH"])
+    assert not says_date(fund, None, RunTiming(fired_at=NOW))
+    assert says_date(fund, None, RunTiming(window_start=NOW, window_end=NOW, window_of_partition=True))
+    assert says_date(PartitionKey(hour="2026-01-09T16:00+00:00", fund="GROWTH"), hours)
+    assert day_beside(fund, None, day) == "2026-01-09"
+    assert [day_beside(key, None, day) for key in (PartitionKey(date="2026-01-10"), PartitionKey(at="2026-01-09"))] == [
+        None
+    ] * 2
+    assert day_beside(fund, None, None) is None

@@ -84,6 +84,22 @@ def test_runs_about_different_things_never_share_a_capture():
     assert begin("flow", run_id="r2", first_run_id="r1", batch_id="b").capture_id == "r1|b"
 
 
+def test_a_partition_that_says_no_date_has_a_capture_of_each():
+    """The date of the run is in the id, unless the partition says it: by a cadence, a dimension or a window."""
+    days = [date(2026, 1, 9), date(2026, 1, 12)]
+    region, traded = PartitionKey(region="EMEA"), PartitionKey(traded="2026-01-09", region="EMEA")
+
+    found = [begin("f", run_id="r", batch_id="b", partition=region, as_of_date=day) for day in days]
+    assert [ctx.capture_id for ctx in found] == ["EMEA|2026-01-09|b", "EMEA|2026-01-12|b"]
+    assert len({ctx.idempotency_key for ctx in found}) == 2
+    assert begin("f", run_id="r", batch_id="b", partition=region).capture_id == "EMEA|b"
+    rule = AsOf.key("traded")
+    assert begin("f", run_id="r", batch_id="b", partition=traded, as_of=rule).capture_id == "EMEA|2026-01-09|b"
+    friday = PartitionKey(date="2026-01-10")
+    session = begin("f", run_id="r", batch_id="b", partition=friday, as_of=AsOf.last_session("WEEKDAYS"))
+    assert (session.as_of_date, session.capture_id) == (days[0], "2026-01-10|b")
+
+
 def test_a_separator_in_a_value_cannot_fake_a_capture():
     """Values are escaped, so that different partitions have different captures."""
     assert capture_id_of(PartitionKey(a="x|y"), None, "b") == "x%7Cy|b"

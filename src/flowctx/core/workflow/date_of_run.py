@@ -62,6 +62,33 @@ def date_of_run(
     return found if found is not None and found.date is not None else rule.resolve(time)
 
 
+def says_date(partition: PartitionKey, scheme: PartitionScheme | None, time: RunTiming | None = None) -> bool:
+    """Tell whether a partition says what its runs are about: its cadence, a dimension, or its window.
+
+    Example:
+        >>> says_date(PartitionKey(date="2026-01-05"), None), says_date(PartitionKey(region="EMEA"), None)
+        (True, False)
+    """
+    if scheme is not None and scheme.cadence is not None:
+        return True
+    return bool(dates_in_partition(partition)) or (time is not None and time.window_of_partition)
+
+
+def day_beside(
+    partition: PartitionKey, scheme: PartitionScheme | None, day: date | None, time: RunTiming | None = None
+) -> str | None:
+    """Return the business date of a run, where its partition does not say it.
+
+    Example:
+        >>> day_beside(PartitionKey(region="EMEA"), None, date(2026, 1, 9))
+        '2026-01-09'
+        >>> day_beside(PartitionKey(traded="2026-01-09"), None, date(2026, 1, 9))
+    """
+    if day is None or says_date(partition, scheme, time) or day.isoformat() in partition.values():
+        return None
+    return day.isoformat()
+
+
 def _of_cadence(
     partition: PartitionKey, scheme: PartitionScheme, as_of: AsOf | None, as_of_date: date | None
 ) -> AsOfResult:

@@ -21,7 +21,7 @@ from flowctx.core.workflow.business_date import AsOf, RunTiming
 from flowctx.core.workflow.checkpoint import CheckpointState
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.context_dates import dated, dated_by_engine
-from flowctx.core.workflow.date_of_run import date_of_run
+from flowctx.core.workflow.date_of_run import date_of_run, day_beside
 from flowctx.core.workflow.run_request import batch_id_problem
 
 #: So many characters has an id at most: a row of an index of PostgreSQL's holds 2,700 bytes.
@@ -110,7 +110,10 @@ def begin(
             "with a logical date, or let what triggers it hand on its as_of_date"
         )
     by_caller = run_metadata["as_of_source"] == "caller"
-    occasion = occasion_of(as_of_date, None if by_caller else time) if partition is None else None
+    if partition is None:
+        occasion = occasion_of(as_of_date, None if by_caller else time)
+    else:
+        occasion = day_beside(partition, scheme, as_of_date, time)
     if calendar is not None:
         run_metadata["calendar"] = _identity(calendar)
     run_metadata |= (
@@ -127,7 +130,12 @@ def begin(
         partition=partition,
         as_of_date=as_of_date,
         capture_id=capture_id
-        or capture_id_of(partition, scheme, batch_id or first_run_id, occasion or (first_run_id if batch_id else None)),
+        or capture_id_of(
+            partition,
+            scheme,
+            batch_id or first_run_id,
+            occasion or (first_run_id if batch_id and partition is None else None),
+        ),
         idempotency_key=idempotency_key or idempotency_key_of(name, partition, occasion or as_of_date),
     )
 
@@ -147,21 +155,24 @@ def capture_id_of(
 ) -> str:
     """Return the partition's values in scheme order, then the batch id or, outside a batch, the run id.
 
-    They are joined by ``|``. Without a partition, ``occasion`` comes first: it tells runs apart that are about
-    different things, and whoever deletes and inserts by the id would else lose what the others wrote.
+    They are joined by ``|``. Before the last stands ``occasion``, where the partition says no date: it tells runs apart
+    that are about different things, and whoever deletes and inserts by the id would else lose what the others wrote.
     A retry or a re-run within a batch thus writes the same capture, and a new batch makes a new one.
 
     Example:
         >>> capture_id_of(PartitionKey(tier="OTC", date="2026-01-09"), None, "batch-1")
         '2026-01-09|OTC|batch-1'
+        >>> capture_id_of(PartitionKey(tier="OTC"), None, "batch-1", "2026-01-09")
+        'OTC|2026-01-09|batch-1'
         >>> capture_id_of(None, None, "batch-1", "2026-01-09")
         '2026-01-09|batch-1'
     """
+    last = [escape_value(occasion), batch_or_run] if occasion else [batch_or_run]
     if partition is None:
-        return f"{escape_value(occasion)}|{batch_or_run}" if occasion else batch_or_run
+        return "|".join(last)
     values = map(partition._dims.__getitem__, partition if scheme is None else scheme.dimensions)
     escaped = map(escape_value, values) if "%" in str(partition) else values  # its text has all escapes
-    return "|".join([*escaped, batch_or_run])
+    return "|".join([*escaped, *last])
 
 
 def occasion_of(as_of_date: date | None, time: RunTiming | None = None) -> str | None:
