@@ -220,7 +220,7 @@ class DagsterLauncher(PollingLauncher):
 
     def _launch(self, place: Place, config: Mapping[str, Any], tags: Mapping[str, str]) -> Mapping[str, Any]:
         params = {
-            "selector": dict(zip(graphql.SELECTOR, place, strict=True)),
+            "selector": place.selector,
             "runConfigData": config,
             "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
         }

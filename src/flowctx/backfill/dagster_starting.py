@@ -26,6 +26,11 @@ class Place(NamedTuple):
     repository: str
     job: str
 
+    @property
+    def selector(self) -> dict[str, str]:
+        """How Dagster is told which job is meant."""
+        return {"repositoryLocationName": self.location, "repositoryName": self.repository, "jobName": self.job}
+
 
 class Target(NamedTuple):
     """A workflow, and where its job is."""

@@ -22,9 +22,6 @@ _LAUNCHED = """
   ... on Error { message }
 """
 
-#: Under which names a run that is started is told the place of its job.
-SELECTOR = ("repositoryLocationName", "repositoryName", "jobName")
-
 LAUNCH = f"mutation ($params: ExecutionParams!) {{ launchRun(executionParams: $params) {{ {_LAUNCHED} }} }}"
 
 AGAIN = (
