@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from importlib.metadata import version
 
 import pytest
 from airflow.api.common.mark_tasks import set_dag_run_state_to_failed, set_dag_run_state_to_success
@@ -21,6 +22,7 @@ from flowctx.airflow.outputs import instance_states
 from flowctx.airflow.running import _to_the_end, run_dag
 from flowctx.backfill.airflow_tasks import never_ran, tasks_by_id
 from flowctx.core.durability.records import CaptureState, RunRecord, RunStatus
+from flowctx.core.engine_versions import numbers
 from flowctx.core.workflow.run_context import begin
 
 
@@ -260,7 +262,10 @@ def test_what_airflow_skips_by_a_rule_has_not_been_left(ledger):
 
 @pytest.mark.parametrize("end", [set_dag_run_state_to_failed, set_dag_run_state_to_success])
 def test_what_was_not_mapped_when_somebody_marked_the_run_was_left(ledger, end):
-    """Airflow skips it as it skips what is mapped over nothing."""
+    """Airflow skips it as it skips what is mapped over nothing.
+
+    Before 3.3 Airflow called all successful in a run that was marked so, as it does what has nothing to do.
+    """
     dag = mapped_over_nothing("marked_unmapped")
     run_dag(dag)  # makes the database
     with create_session() as session:
@@ -272,7 +277,9 @@ def test_what_was_not_mapped_when_somebody_marked_the_run_was_left(ledger, end):
         session.commit()
         stored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
         end(dag=stored, run_id=end.__name__, commit=True, session=session)
-    assert left_out(dag, end.__name__) == ({"watcher", "each"}, {"each"})
+    is_older = numbers(version("apache-airflow-core")) < numbers("3.3")
+    none_is_skipped = is_older and end is set_dag_run_state_to_success
+    assert left_out(dag, end.__name__) == ((set(), set()) if none_is_skipped else ({"watcher", "each"}, {"each"}))
 
 
 def run_with_a_mark(dag, run_id, step):
