@@ -37,7 +37,7 @@ def begun(ledger: Ledger, engine: str) -> Backfill:
 def test_on_airflow_another_run_says_that_changes_are_accepted(airflow: Airflow, ledger: Ledger) -> None:
     """A clear would keep its conf, which does not say so; what has not changed, or is not recorded, is cleared."""
     for run_id in ("changed", "same", "unrecorded"):
-        run = {"dag_run_id": run_id, "conf": {}, "start_date": "2012-01-03T00:00:00Z"}
+        run = {"dag_run_id": run_id, "dag_id": "filled", "conf": {}, "start_date": "2012-01-03T00:00:00Z"}
         if run_id == "unrecorded":
             run |= {"partition_key": "2012-01-02|T1", "conf": {"batch_id": "b"}}
         airflow.runs[run_id] = {**run, "state": "failed", "end_date": "2012-01-03T00:00:00Z"}

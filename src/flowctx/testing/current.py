@@ -252,7 +252,7 @@ class CurrentContract:
             clock.advance(MINUTE)
         ledger.batches.keep("b1")
         ledger.prune(clock.now())
-        with pytest.raises(AlreadyCaptured, match=r"T1\|b1\) is captured already"):
+        with pytest.raises(AlreadyCaptured, match=r"T1\|2026-01-09\|b1\) is captured already"):
             ledger.begin(_run("r4", "b4"), on_captured="skip")
         _ended(ledger, _run("r5", "b3"), RunStatus.FAILED)
         assert _current(ledger) == "pruned"

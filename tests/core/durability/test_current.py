@@ -62,7 +62,7 @@ def test_each_partition_has_a_version_or_the_error_that_says_why_not(ledger):
     versions = ledger.versions("flow", "a", [ONE, TWO])
     found = versions_to_read(ledger, "flow", versions)
     assert (type(found[ONE]), found[TWO].run_id) == (VersionGone, f"r3-{TWO}")
-    assert "capture T1|b2 (revision 2, of " in str(found[ONE])
+    assert "capture T1|2026-01-09|b2 (revision 2, of " in str(found[ONE])
     of_batch = versions_to_read(ledger, "flow", versions, "b1")
     assert [of_batch[key].run_id for key in (ONE, TWO)] == [f"r1-{ONE}", f"r1-{TWO}"]
     own = versions_to_read(ledger, "flow", versions, None, {replace(versions[0]).run_key})
