@@ -102,7 +102,7 @@ class AirflowLauncher(PollingLauncher):
         # A part may have been a run of a DAG with some of the steps.
         if before is not None and (before.part or needs_another_run(job, before)):
             return self._post(dag, as_another_run(job, before), is_other=True)
-        if before is not None and dag.run_again(job, before):
+        if before and there and there["dag_id"] == dag.dag_id and dag.run_again(job, before, there):
             return self._launched(job, before.run_id, before.attempt + 1)
         if before is not None and before.recorded:  # it was deleted since
             return self._post(dag, as_another_run(job, before), is_other=True)
@@ -133,7 +133,7 @@ class AirflowLauncher(PollingLauncher):
         if is_done and not is_older:
             return there
         goes_on = before is None or not is_older or (before.run_id == job.run_id and not needs_another_run(job, before))
-        if (goes_on or is_other) and dag.run_again(job, replace(there, recorded=known)):
+        if (goes_on or is_other) and dag.run_again(job, replace(there, recorded=known), found.data):
             return self._launched(job, job.run_id, 2)
         return there if is_other else self._post(dag, as_another_run(job, before or there), is_other=True)
 

@@ -100,18 +100,22 @@ class AirflowDag:
         """Return what Airflow has of a run; 404, where it has none."""
         return self.api.call("GET", self._path(run_id))
 
-    def run_again(self, job: Job, before: PartitionRun) -> bool:
-        """Clear what a run needs again to be whole; returns whether it is there, with tasks and a job's parameters.
+    def run_again(self, job: Job, before: PartitionRun, run: Mapping[str, Any]) -> bool:
+        """Clear what a run needs again to be whole; returns whether it has tasks, and a job's parameters.
+
+        Args:
+            job: The job.
+            before: How its run stands.
+            run: What Airflow has of that.
 
         Raises:
             EngineError: Which task is the step from which on it is to run cannot be told.
         """
-        run = self.run(before.run_id)
-        if run.status == 404 or not self.has_params(run.data, job, recorded=before.recorded):
+        if not self.has_params(run, job, recorded=before.recorded):
             return False
         if not (instances := self._instances(before.run_id)):
             return False
-        tasks = set(tasks_to_run(instances, self._never_ran(run.data, instances)))
+        tasks = set(tasks_to_run(instances, self._never_ran(run, instances)))
         if job.before is not None and job.before.state is PartitionState.SKIPPED:
             tasks |= {instance["task_id"] for instance in instances if instance["state"] == "skipped"}
         # Somebody may have marked a task, or the run, as successful, and the step has not run for all that.
