@@ -176,7 +176,7 @@ def newest_known(versions: Iterable[Version], pruned: Iterable[PrunedVersion], a
     versions = [version for version in versions if not version.part]
     last = _last_then(versions, at)
     found = _latest(last.values())
-    gone = newest_pruned(versions, pruned, at)
+    gone = _newest_gone(versions, pruned, last, found, at)
     lost = [] if gone is None else [(gone.revision, pruned_text(gone))]
     if at is not None:
         over = (one for one in versions if _is_after(one, last) and _was_written_over(one, found, at))
@@ -195,17 +195,25 @@ def _was_written_over(version: Version, found: Version | None, at: str) -> bool:
     return version.grants != 2 or _hides(version.subject, first, found)
 
 
-def newest_pruned(
-    versions: Iterable[Version], pruned: Iterable[PrunedVersion], at: str | None = None
+def newest_pruned(versions: Iterable[Version], pruned: Iterable[PrunedVersion]) -> PrunedVersion | None:
+    """Return the version that was pruned and was newer than what is there now; the arguments are as above."""
+    versions = [version for version in versions if not version.part]
+    last = _last_then(versions, None)
+    return _newest_gone(versions, pruned, last, _latest(last.values()), None)
+
+
+def _newest_gone(
+    versions: Iterable[Version],
+    pruned: Iterable[PrunedVersion],
+    last: Mapping[str, Version],
+    found: Version | None,
+    at: str | None,
 ) -> PrunedVersion | None:
-    """Return the version that was pruned and was newer than what is there; the arguments are as above.
+    """Return the version that was pruned and was newer than what was found, at a time or now.
 
     What was made again since then is not pruned any more: it is judged by what became of that.
     """
-    versions = [version for version in versions if not version.part]
     claimed = {(version.subject, version.revision): version.claimed_at or "" for version in versions}
-    last = _last_then(versions, at)
-    found = _latest(last.values())
     gone = [
         one
         for one in pruned
