@@ -8,7 +8,6 @@ from flowctx.cli.options import CommandError, json_option, name_of, own_name, pa
 from flowctx.cli.output import as_of, capture_data, clock_time, echo, print_json, print_table
 from flowctx.cli.run_names import meant_workflow, partition_named
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.records import CaptureState
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.printable import amount
 
@@ -42,9 +41,9 @@ def captures(workflow: str, partition: PartitionKey | str | None, limit: int, le
         echo(f"there are more captures than the latest {limit:,}, which are shown; --limit N shows more", err=True)
     # What is current of these may have been granted earlier than what is shown.
     current = ledger.current_revisions({capture.key.idempotency_key for capture in found})
-    there = {c.key.idempotency_key for c in found if c.state is CaptureState.COMPLETE or c.is_hole} - current.keys()
-    if there:
-        what = f"of {amount(len(there), 'partition')} none is current"
+    without = {capture.key.idempotency_key for capture in found if capture.can_be_read} - current.keys()
+    if without:
+        what = f"of {amount(len(without), 'partition')} none is current"
         why = "a newer version was pruned, and what came after it is not complete"
         echo(f"{what}: {why}; make it again", err=True)
     found = sorted(found, key=lambda capture: (str(capture.partition or ""), capture.revision))

@@ -9,6 +9,7 @@ from flowctx.backfill.grid import LETTERS, MISSING, NONE, Grid
 from flowctx.cli.blocks import Block, Cell, Paragraph
 from flowctx.cli.output import print_facts, print_json, print_table, show
 from flowctx.core.batches.records import PartitionState
+from flowctx.core.data.plain import EMPTY
 
 if TYPE_CHECKING:
     from flowctx.backfill import Plan
@@ -28,7 +29,6 @@ _STYLES = {
     LETTERS[PartitionState.SKIPPED]: ("○", "yellow"),
     LETTERS[PartitionState.PRUNED]: ("◇", "dim"),
 }
-_NONE: Mapping[str, int] = {}
 _WORDS = {letter: str(state) for state, letter in LETTERS.items()} | {MISSING: "missing"}
 _DONE = {letter for state, letter in LETTERS.items() if state.done}
 
@@ -80,7 +80,7 @@ def _legend(seen: set[str]) -> Paragraph:
 
 
 def print_plan(
-    plan: Plan, batch_id: str, as_json: bool, lacking: Lacking | None = None, refused: Mapping[str, int] = _NONE
+    plan: Plan, batch_id: str, as_json: bool, lacking: Lacking | None = None, refused: Mapping[str, int] = EMPTY
 ) -> None:
     """Print how many partitions a batch has, how they stand, and how many would run.
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 
 from flowctx.cli.options import CommandError
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord
 from flowctx.core.errors import UnknownRun
 from flowctx.core.partitions.key import PartitionKey, escape_value, unescape_value
-from flowctx.core.suggestions import SLIP, nearest
+from flowctx.core.suggestions import SLIP, nearest, question
 
 #: So many are named where the beginning of an id fits several.
 _SHOWN = 5
@@ -126,7 +125,7 @@ def _run_id(ledger: Ledger, begun: str, *, or_capture: bool) -> str:
     elif ledger.find_batch(begun) is not None:
         what = f"a batch has this id: flowctx status {shlex.quote(begun)}"
     else:
-        what = f"{_question(nearest(begun, known, cutoff=SLIP))}see: flowctx runs"
+        what = f"{question(nearest(begun, known, cutoff=SLIP))}see: flowctx runs"
     raise UnknownRun(f"the ledger remembers no run {'or capture ' if or_capture else ''}{begun!r}; {what}")
 
 
@@ -137,8 +136,4 @@ def meant_workflow(ledger: Ledger, name: str) -> str:
         ledger: Where runs are remembered.
         name: The name.
     """
-    return _question(nearest(name, dict.fromkeys(run.workflow for run in ledger.list_runs(limit=_LATEST))))
-
-
-def _question(near: Sequence[str]) -> str:
-    return f"did you mean {near[0]!r}? " if near else ""
+    return question(nearest(name, dict.fromkeys(run.workflow for run in ledger.list_runs(limit=_LATEST))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 #: How alike two names are of which one is taken for a slip of the other.
@@ -32,6 +32,16 @@ def did_you_mean(word: str, known: Collection[str], otherwise: str | None = None
     """
     near = nearest(word, known)
     return f"did you mean {near[0]!r}?" if near else otherwise or f"it has {', '.join(known)}"
+
+
+def question(near: Sequence[str]) -> str:
+    """Return the question whether the nearest word was meant, to stand before a remedy; empty if there is none.
+
+    Example:
+        >>> question(nearest("APPL", ["AAPL", "IBM"])), question([])
+        ("did you mean 'AAPL'? ", '')
+    """
+    return f"did you mean {near[0]!r}? " if near else ""
 
 
 def a_kind(value: object) -> str:

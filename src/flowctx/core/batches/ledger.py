@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from flowctx.core.batches.records import BatchRecord, PartitionRun, Standing
-from flowctx.core.suggestions import nearest
+from flowctx.core.suggestions import nearest, question
 
 #: So many of the latest batches are looked through for one that may be meant.
 _NEAR_BATCHES: Final = 200
@@ -184,5 +184,4 @@ def meant_batch(batch_id: str, batches: BatchStore) -> str:
         batch_id: The id.
         batches: Where they are remembered.
     """
-    near = nearest(str(batch_id), (batch.batch_id for batch in batches.all(_NEAR_BATCHES)))
-    return f"did you mean {near[0]!r}? " if near else ""
+    return question(nearest(str(batch_id), (batch.batch_id for batch in batches.all(_NEAR_BATCHES))))
