@@ -128,8 +128,8 @@ def test_each_day_of_a_partition_that_says_none_is_its_own(engine, tmp_path, led
     found = {capture.key.capture_id: capture for capture in ledger.captures(workflow=flow.name)}
     assert {id_ for id_ in found if id_.startswith("EMEA")} == {f"EMEA|{day}|restate" for day in DAYS}
     assert {str(capture.state) for capture in found.values()} == {"complete"}
-    told = {envelope.output["capture"]: envelope.output["of"] for envelope in told_of(ledger, flow)}
-    assert {id_: id_.split("|")[1] for id_ in found} == told
+    of_captures = {envelope.output["capture"]: envelope.output["of"] for envelope in told_of(ledger, flow)}
+    assert {id_: id_.split("|")[1] for id_ in found} == of_captures
 
 
 HOURS = ["2026-01-09T14:00:00Z", "2026-01-09T15:00:00Z"]

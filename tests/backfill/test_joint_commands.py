@@ -183,8 +183,8 @@ def test_a_workflow_of_which_nothing_is_due_stays_in_its_batch(url: str) -> None
     done = flowctx(url, *more, "--extend", "--json")
     totals = {name: one["total"] for name, one in json.loads(done.stdout)["workflows"].items()}
     assert totals == {"nav": 6, "desk": 3, "month": 1}
-    told = "nothing of month is due that reads the selection, up to 2013-02-01; it stays as the batch has it"
-    assert told in done.stderr
+    notice = "nothing of month is due that reads the selection, up to 2013-02-01; it stays as the batch has it"
+    assert notice in done.stderr
     assert "; ask for the same, take another id, or add this to it" in flowctx(url, *more).stderr
 
 

@@ -66,8 +66,8 @@ def test_an_engine_that_is_named_is_asked_about_each_workflow(shell, second, mon
     with closing(open_ledger(os.environ["FLOWCTX_LEDGER_URL"])) as ledger:
         ledger.batches.put(batch)
     named = [word for place in typed for word in ("--workflow", place)]
-    said = shell("cancel", "b", "--on", "airflow", *named, exit_code=1)
-    assert said == (
+    printed = shell("cancel", "b", "--on", "airflow", *named, exit_code=1)
+    assert printed == (
         "batch b is canceled; stopped 1 run; what runs of it on airflow may go on: say it again\n"
         "Error: no DAG 'prices'\n"
     )
@@ -82,6 +82,6 @@ def test_a_workflow_that_cannot_be_imported_keeps_no_other_from_being_stopped(sh
     batch = BatchRecord(batch_id="b", workflow="w", selection="n=1", import_path="w.py:w", created_at=NOW)
     with closing(open_ledger(os.environ["FLOWCTX_LEDGER_URL"])) as ledger:
         ledger.batches.put(replace(batch, engine="airflow", others=(desk,)))
-    said = shell("cancel", "b", "--on", "airflow")
-    assert "airflow was not asked anew of w: there is no file 'w.py' here" in said
-    assert said.endswith("batch b is canceled; stopped 1 run\n")
+    printed = shell("cancel", "b", "--on", "airflow")
+    assert "airflow was not asked anew of w: there is no file 'w.py' here" in printed
+    assert printed.endswith("batch b is canceled; stopped 1 run\n")

@@ -47,9 +47,9 @@ def refuse_selection(workflow: Workflow, select: Selection | str | None, until: 
     Raises:
         PartitionError: Something is selected, or left out.
     """
-    asked = {"select= (--select)": select, "until= (--until)": until}
-    if given := [name for name, value in asked.items() if value is not None]:
-        raise PartitionError(f"workflow {workflow.name!r} has no partitions; leave out {' and '.join(given)}")
+    values = {"select= (--select)": select, "until= (--until)": until}
+    if options := [name for name, value in values.items() if value is not None]:
+        raise PartitionError(f"workflow {workflow.name!r} has no partitions; leave out {' and '.join(options)}")
 
 
 class KeysInOrder(Sequence[PartitionKey]):

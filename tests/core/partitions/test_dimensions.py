@@ -113,14 +113,14 @@ def test_dimensions_are_values():
 
 def test_another_sign_than_a_comma_between_dimensions_is_told():
     """The second dimension is in the value of the first one then."""
-    said = wrong_names(["date", "symbol"], PartitionKey.parse("date=2012-01-03;symbol=IBM"))
-    assert said.endswith("which has the dimensions date, symbol; write a comma before symbol")
+    message = wrong_names(["date", "symbol"], PartitionKey.parse("date=2012-01-03;symbol=IBM"))
+    assert message.endswith("which has the dimensions date, symbol; write a comma before symbol")
 
 
 def test_wrong_names_say_what_to_add_and_to_leave_out():
     """A key with other dimensions is told which are missing, and what a wrong one may have meant."""
-    said = wrong_names(["date", "symbol"], PartitionKey(symbl="IBM", x="1"))
-    assert said == (
+    message = wrong_names(["date", "symbol"], PartitionKey(symbl="IBM", x="1"))
+    assert message == (
         "symbl=IBM|x=1 is not a key of this scheme, which has the dimensions date, symbol; add date, symbol; "
         "symbl is not one of them, did you mean symbol?; x is not one of them, leave it out"
     )
