@@ -284,6 +284,10 @@ def test_old_runs_are_pruned(shell):
         (("show", "nope"), "Error: the ledger remembers no run 'nope'; see: flowctx runs"),
         (("resume", "nope"), "remembers no run 'nope'"),
         (("runs", "--ledger", "nonsense"), "'nonsense' is no URL of a ledger"),
+        (("runs", "--ledger", "postgresql://[bad/db"), "'postgresql://[bad/db' is no URL of a ledger"),
+        (("doctor", "--ledger", "nonsense"), "'nonsense' is no URL of a ledger"),
+        (("runs", "--ledger", "sqlite:////no.db?b=1"), "has an option 'b' that no ledger in SQLite takes"),
+        (("doctor", "--ledger", "sqlite:////no.db?b=1"), "has an option 'b' that no ledger in SQLite takes"),
     ],
 )
 def test_an_error_is_one_line_with_the_remedy(shell, args, why):

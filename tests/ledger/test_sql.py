@@ -145,6 +145,8 @@ def test_pruning_keeps_what_is_young(sql_url, params):
         ("postgresql+asyncpg://u@h/db", "names the driver 'asyncpg', which the ledger cannot use; write postgresql://"),
         ("postgresql+pg8000://u@h/db", "or postgresql\\+psycopg2://"),
         ("mysql://host/db", "lives in SQLite or PostgreSQL, not in 'mysql'"),
+        ("postgresql://[bad/db", "is no URL of a ledger"),
+        ("postgresql://host:99999/db", "is no URL of a ledger"),
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "or memory:// for none"),
     ],
@@ -192,6 +194,13 @@ def test_a_users_own_ledger_is_in_the_state_folder(monkeypatch, tmp_path):
     """The default ledger is where the XDG specification puts state."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert Path(default_ledger_url().removeprefix("sqlite:///")) == tmp_path / "flowctx" / "ledger.db"
+
+
+def test_a_relative_state_folder_is_ignored(monkeypatch, tmp_path):
+    """As the XDG specification has it: the ledger would be another one in each folder."""
+    monkeypatch.setenv("XDG_STATE_HOME", "state")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_ledger_url() == f"sqlite:///{tmp_path}/.local/state/flowctx/ledger.db"
 
 
 def test_a_ledger_may_be_in_memory():

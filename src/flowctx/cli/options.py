@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from flowctx.cli.standard_output import data_alone
 from flowctx.cli.typed_ledger import note_ledger
@@ -145,6 +146,8 @@ def _open_or_say(ctx: click.Context, param: click.Parameter, url: str | None) ->
     try:
         return _open_if_there(ctx, param, url)
     except FlowctxError as exc:
+        if isinstance(exc, ContextError) and ctx.get_parameter_source(str(param.name)) is ParameterSource.COMMANDLINE:
+            raise  # what was typed is no URL
         return exc
 
 
@@ -169,6 +172,10 @@ def _is_there(url: str) -> bool:
     try:
         return not url.startswith("sqlite:///") or file_of(url).stat() is not None
     except (FileNotFoundError, NotADirectoryError):
+        if "?" in url:
+            from flowctx.ledger.ledger_urls import ledger_url  # here, because SQLAlchemy is slow to import
+
+            ledger_url(url)  # of one that is none, nobody knows which file is meant
         return False
     except OSError as exc:
         raise LedgerError(f"the ledger {mask_text(url)} cannot be looked at ({exc.strerror}); {_ELSEWHERE}") from exc

@@ -129,5 +129,7 @@ def strict_from_env() -> bool:
 
 def default_ledger_url() -> str:
     """Return the URL of the user's own ledger: a file in the state folder of the XDG base directory specification."""
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    state = Path(os.environ.get("XDG_STATE_HOME", ""))
+    if not state.is_absolute():  # which the specification tells to ignore
+        state = Path.home() / ".local" / "state"
     return f"sqlite:///{state / 'flowctx' / 'ledger.db'}"

@@ -47,7 +47,7 @@ def ledger_url(text: str) -> URL:
         '/data/ledger.db'
     """
     try:
-        url = make_url(_with_hosts(text))
+        url = _read(text)
         kind = url.get_backend_name()
     except (ArgumentError, ValueError):  # whose own words quote the URL, and the password in it
         hint = f", or {_ESCAPES}" if "@" in text else ""
@@ -68,6 +68,13 @@ def ledger_url(text: str) -> URL:
     _check_driver(text, url)
     drivers = {"postgresql": f"postgresql+{POSTGRES_DRIVER}", "postgres": f"postgresql+{POSTGRES_DRIVER}"}
     return url.set(drivername=drivers.get(url.drivername, url.drivername))
+
+
+def _read(text: str) -> URL:
+    url = make_url(_with_hosts(text))
+    if set(url.host or "") & set("[]") or (url.port or 0) >= 2**16:
+        raise ValueError(url.host)
+    return url
 
 
 def _with_hosts(text: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowctx import BusinessCalendar, CalendarError, Daily, Monthly, Weekly
+from flowctx import BusinessCalendar, CalendarError, Daily, Hourly, Monthly, Quarterly, Weekly, Yearly
 
 DAYS = Daily(start="2012-01-02", end="2012-12-31", calendar="WEEKDAYS")
 FRIDAYS = Weekly(start="2012-01-01", end="2012-06-30")
@@ -125,3 +125,12 @@ def test_a_zone_may_be_an_object():
     assert Daily(start="2012-01-02", timezone=ZoneInfo("Asia/Tokyo")) == Daily(
         start="2012-01-02", timezone="Asia/Tokyo"
     )
+
+
+@pytest.mark.parametrize("kind", [Hourly, Daily, Weekly, Monthly, Quarterly, Yearly])
+def test_a_wrong_call_is_told_by_the_name_of_the_cadence(kind):
+    """Nobody has named a class that stands behind it."""
+    wrong = [((), {}), (("2026-01-05",), {}), ((), {"start": "2026-01-05", "calender": "XNYS"})]
+    for positional, named in wrong:
+        with pytest.raises(TypeError, match=rf"^{kind.__name__}(\.__init__)?\(\) "):
+            kind(*positional, **named)

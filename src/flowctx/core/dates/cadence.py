@@ -48,6 +48,9 @@ class Daily(Cadence):
 
     kind: ClassVar[str] = "daily"
 
+    def __init__(self, *, start: date | str, **common: Unpack[CommonOptions]) -> None:
+        super().__init__(start=start, **common)
+
     @cached_property
     def _axis(self) -> Axis:
         return SessionDays.of(self.business_calendar, self.zone)
@@ -163,6 +166,9 @@ class Monthly(_Periodic):
 
     kind: ClassVar[str] = "monthly"
 
+    def __init__(self, *, start: date | str, as_of: NamedBy = "period_end", **common: Unpack[CommonOptions]) -> None:
+        super().__init__(start=start, as_of=as_of, **common)
+
     @cached_property
     def _periods(self) -> Periods:
         return Months(1)
@@ -183,6 +189,9 @@ class Quarterly(_Periodic):
     """
 
     kind: ClassVar[str] = "quarterly"
+
+    def __init__(self, *, start: date | str, as_of: NamedBy = "period_end", **common: Unpack[CommonOptions]) -> None:
+        super().__init__(start=start, as_of=as_of, **common)
 
     @cached_property
     def _periods(self) -> Periods:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Final, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Never, overload
 
 from flowctx.core.dates.calendar import BusinessCalendar, get_calendar
 from flowctx.core.dates.calendar_names import library_name
@@ -58,7 +58,10 @@ class AsOfDates(Sequence[date]):
         delay: timedelta | Delays | Mapping[str, Mapping[str, timedelta]] | None = None,
         due: str | time | None = None,
         due_at: DueRule | None = None,
+        **unknown: Never,
     ) -> None:
+        if unknown:  # Python would say so of this class, which nobody has named
+            raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {next(iter(unknown))!r}")
         rule = due_at if due is None else DueRule.parse(due)  # dataclasses.replace passes fields by their names
         first = parse_date(start, "start")
         last = None if end is None else parse_date(end, "end")
@@ -222,16 +225,14 @@ class AsOfDates(Sequence[date]):
             >>> Daily(start="2012-10-01", calendar="WEEKDAYS").count(date(2012, 10, 31))
             23
         """
+        until = self.end if until is None else until
         if until is None:
-            until = self.end
-            if until is None:
-                raise CalendarError(f"{self!r} has no end, so it cannot be counted; pass until=, or give it an end=")
+            raise CalendarError(f"{self!r} has no end, so it cannot be counted; pass until=, or give it an end=")
         return self._count(self._last_of(until))
 
     def _count(self, last: int) -> int:
         """Count the as-of dates up to and including an ordinal."""
-        if self._end is not None and last > self._end:
-            last = self._end
+        last = last if self._end is None else min(last, self._end)
         if last < self._first_of(self.start):
             return 0
         base = self._base
@@ -254,8 +255,7 @@ class AsOfDates(Sequence[date]):
         return self._count(min(self._first_of(bound) - 1, self._known_range[1]))
 
     def __len__(self) -> int:
-        length = self._length
-        return self.count() if length is None else length
+        return self.count() if self._length is None else self._length
 
     def __bool__(self) -> bool:
         return self._length is None or self._length > 0
