@@ -433,12 +433,12 @@ def pair(look=lambda: None):
     @made.step()
     def two(ctx):
         look()
-        return StepResult.fail("no") if ctx.params["how"] == "fail" else {"n": 1}
+        return StepResult.fail("no") if ctx.params["how"] == "fail" else {"n": 1 + (ctx.params["how"] == "more")}
 
     return made
 
 
-@pytest.mark.parametrize(("from_step", "how"), [("one", "otherwise"), ("two", "fail")])
+@pytest.mark.parametrize(("from_step", "how"), [("one", "otherwise"), ("two", "fail"), ("two", "more")])
 def test_a_version_that_is_made_again_before_its_steps_are_looked_up_is_not_compared(from_step, how):
     """It was complete when it was chosen: what has failed since is not removed, and what is new is not its own."""
 

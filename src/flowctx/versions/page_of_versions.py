@@ -122,16 +122,13 @@ class Comparison:
         """
         versions = {version.run_key: version for _, pair in page for version in pair if version is not None}
         recorded = self.ledger.digests_of(self.steps, versions)
-        for (run_key, step), (status, digest) in recorded.items():
-            is_other = step == self.steps[0] and versions[run_key].digest not in (None, digest)
-            if is_other or status is StepStatus.FAILED:  # nothing that is complete has a step that failed
-                raise written_over_meanwhile(self.workflow, versions[run_key])
         missing = [place for place in itertools.product(versions, self.steps) if place not in recorded]
         found = {
             place: None if status is not StepStatus.OK or versions[place[0]].status is RunStatus.SKIPPED else digest
             for place, (status, digest) in recorded.items()
         }
         has = self._steps_of(versions, {run_key for run_key, _ in missing})
+        self._refuse_changed(versions)
         found |= {(run_key, step): None for run_key, step in missing if step in has[run_key]}
         lacking = ((run_key, step) for run_key, step in missing if step not in has[run_key])
         if not self.without and (first := next(lacking, None)) is not None:
@@ -144,11 +141,18 @@ class Comparison:
         gone = next((run_key for run_key in run_keys if run_key not in known), None)
         if gone is not None:
             raise pruned_meanwhile(self.workflow, versions[gone])
-        ended_well = (RunStatus.OK, RunStatus.SKIPPED)
-        again = next((run_key for run_key, run in known.items() if run.status not in ended_well), None)
-        if again is not None:
-            raise written_over_meanwhile(self.workflow, versions[again])
         return {run_key: run.steps for run_key, run in known.items()}
+
+    def _refuse_changed(self, versions: dict[str, Version]) -> None:
+        """Refuse versions that are not what they were when they were chosen: what was read since may not be theirs."""
+        keys = {version.partition for version in versions.values()}
+        now = {(v.subject, v.capture_id): v for v in self.ledger.versions(self.workflow, self.steps[0], keys)}
+        for version in versions.values():
+            found = now.get((version.subject, version.capture_id))
+            if found is None:
+                raise pruned_meanwhile(self.workflow, version)
+            if found != version:
+                raise written_over_meanwhile(self.workflow, version)
 
     def _of_step(self, step: str, page: Pairs, digests: dict[tuple[str, str], str | None]) -> dict[int, StepDifference]:
         """Return how what a step made stands, by the place of the partition; what is compared is read at once."""
