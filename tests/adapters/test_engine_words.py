@@ -151,6 +151,7 @@ def test_what_is_stopped_is_over_by_the_clock_of_the_ledger(
         ledger.batches.put(replace(Backfill(flow, ONE, "b", ledger=ledger).record(), engine="airflow"))
         run = ledger.begin(RunRecord(workflow="filled", context=begin("filled", run_id="r0", **ids)))
         monkeypatch.setattr(SqlLedger, "now", lambda self: ahead.now())
+        airflow.runs["r0"] = {"dag_run_id": "r0", "dag_id": "filled", "state": "queued", "end_date": None}
         answer = airflow.answer
 
         def late(method: str, path: str, body: Any) -> tuple[int, Any]:

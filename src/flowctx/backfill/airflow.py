@@ -209,13 +209,17 @@ class AirflowLauncher(PollingLauncher):
         return dag is not None and dag.had_ledger(run.run_id)
 
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
-        """Mark runs as failed, which ends their tasks, and yield them."""
+        """Mark runs as failed, which ends their tasks, and yield them; one that has ended meanwhile stays as it is."""
         for run in runs:
-            answer = self._stop(self._named or run.workflow or batch.workflow, run.run_id)
+            dag_id = self._named or run.workflow or batch.workflow
+            answer = self._api.call("GET", run_path(dag_id, run.run_id))
             if answer.status == 404 and (found := self._elsewhere(batch, run.run_id)) is not None:
-                if found["state"] not in LIVE:
+                answer = Answer(200, found)
+            if answer.status == 200:
+                if answer.data["state"] not in LIVE:
                     continue
-                answer = self._stop(found["dag_id"], run.run_id)
+                path = run_path(answer.data["dag_id"], run.run_id)
+                answer = self._api.call("PATCH", path, body={"state": "failed"})
             if answer.status in (200, 404):  # 404: it was deleted
                 now = datetime.now(UTC)
                 # By Airflow's clock, as it will say of the run later on.
@@ -223,9 +227,6 @@ class AirflowLauncher(PollingLauncher):
                 yield replace(
                     run, state=PartitionState.CANCELED, ended_at=ended, last_seen_at=now, step=None, error=None
                 )
-
-    def _stop(self, dag_id: str, run_id: str) -> Answer:
-        return self._api.call("PATCH", run_path(dag_id, run_id), body={"state": "failed"})
 
 
 def _is_older(there: PartitionRun, before: PartitionRun) -> bool:
