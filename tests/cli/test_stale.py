@@ -8,6 +8,7 @@ import re
 import sqlite3
 import sys
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 
 from adapters.engine_servers import Airflow, Dagster, serving
 from flowctx.cli import cli
+from flowctx.core.durability.records import RunStatus
 from flowctx.ledger import open_ledger
 from flowctx.versions.mending import ParamsAgain
 
@@ -231,6 +233,61 @@ def test_a_partition_without_a_current_version_keeps_no_other_from_being_mended(
     assert chain(*mend, "--retry-failed")["ended"] == {"ok": 2}
     rows = [line.split() for line in chain("output", "chained:double", "twice", "--batch", "mend").splitlines()[2:]]
     assert rows == [["2026-01-05", "21.0"], ["2026-01-06", "35.0"]]
+
+
+def lose(chain, workflow, how):
+    """Let no version of a partition be current any more: the last one fails where it is made again."""
+    one = ("--partition", "2026-01-07")
+    source = (chain.folder / "chained.py").read_text()
+    if how == "pruned":
+        for batch_id in ("second", "third"):
+            chain("run", f"chained:{workflow}", *one, "--batch", batch_id)
+        chain("ledger", "keep", "first")
+        with closing(open_ledger(f"sqlite:///{chain.folder}/ledger.db")) as ledger:
+            ledger.prune(ledger.now() + timedelta(days=1))
+    last = chain("runs", "--workflow", workflow, "--json", *one)[0]["run_id"]
+    sys.modules.pop("chained")
+    (chain.folder / "chained.py").write_text(source.replace("return {", "return 1 / 0 or {"))
+    step = {"double": "twice", "total": "all_of_them"}[workflow]
+    chain("resume", last, "--from-step", step, "--accept-changes", exit_code=1)
+    sys.modules.pop("chained")
+    (chain.folder / "chained.py").write_text(source)
+    return last
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("pruned", "capture 2026-01-07|second (revision 2, of "),
+        ("failed", "what 2026-01-07|first held is there no more"),
+    ],
+)
+def test_a_partition_without_a_current_version_is_named_and_made_again(chain, how, why):
+    """Else what reads it, and is stale for that, would fail; nothing of it is stale once it is made."""
+    lose(chain, "double", how)
+    (row,) = [line for line in chain("stale", "chained:double").splitlines() if line.startswith("date=2026-01-07")]
+    assert why in row
+    found = chain("stale", "chained:double", "--json")
+    assert [(one["partition"], bool(one["missing"]), len(one["chain"])) for one in found] == [
+        ("date=2026-01-06", False, 1),
+        ("date=2026-01-07", True, 0),
+    ]
+    assert [one["partition"] for one in chain("stale", "chained:total", "--json")] == [
+        "date=2026-01-06",
+        "date=2026-01-07",
+    ]
+    mend = ("backfill", "chained:total", "--batch", "mend", "--stale", "--workers", "1", "--json")
+    assert chain(*mend)["ended"] == {"ok": 4}
+    assert chain("stale", "chained:total", "--json") == chain("stale", "chained:double", "--json") == []
+
+
+def test_a_partition_that_a_run_is_at_is_not_listed_until_that_has_failed(chain):
+    """It is being made again in its own batch, so that no version of it is current; the end of that run decides."""
+    run_id = lose(chain, "total", "failed")
+    with closing(open_ledger(f"sqlite:///{chain.folder}/ledger.db")) as ledger:
+        [lost] = [run for run in ledger.list_runs(workflow="total") if run.run_id == run_id]
+        ledger.begin(replace(lost, status=RunStatus.RUNNING), resumes=lost)
+        assert [one["partition"] for one in chain("stale", "chained:total", "--json")] == ["date=2026-01-06"]
 
 
 class Doubling(Dagster):

@@ -286,7 +286,8 @@ def stale(target: str, ledger: Ledger, as_json: bool, **how: Any) -> None:
     flowctx stale flows:month --code --json
 
     What was read was captured again with other content, or is not what the inputs ask for now; the same content makes
-    nothing stale. To run them again: flowctx backfill WORKFLOW --stale --batch ID.
+    nothing stale. Partitions of which no version is current any more are listed, too, unless a run is at them. To run
+    all of that again: flowctx backfill WORKFLOW --stale --batch ID.
     """  # noqa: D301 - \b is for click
     workflow = workflow_of(target, ledger)
     how["select"] = selection_typed(workflow, how["select"], how["until"])

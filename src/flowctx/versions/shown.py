@@ -116,6 +116,7 @@ def stale_data(found: StalePartition) -> dict[str, Any]:
         "partition": str(found.partition) if found.partition else None,
         "capture_id": found.capture_id,
         "code": list(found.code),
+        "missing": found.missing or None,
         "left_out": found.left_out,
         "chain": [
             {

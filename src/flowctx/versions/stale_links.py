@@ -75,11 +75,14 @@ class StaleLink:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StalePartition:
-    """A partition whose current version was built on what is not current any more, or not what would be read now."""
+    """A partition whose current version was built on what is not current any more, or not what would be read now.
+
+    Or one of which no version is current any more.
+    """
 
     #: The partition; ``None`` of a workflow without partitions.
     partition: PartitionKey | None
-    #: Its current capture.
+    #: Its current capture; where none is current any more, the last one that was.
     capture_id: str
     #: Why, from what it has read itself to where that begins; empty where only code has changed.
     chain: tuple[StaleLink, ...] = ()
@@ -87,10 +90,14 @@ class StalePartition:
     left_out: int = 0
     #: The steps that ran with other code than they have now.
     code: tuple[str, ...] = ()
+    #: Why no version of it is current any more, in words; empty: one is.
+    missing: str = ""
 
     @property
     def reason(self) -> str:
         """Why, in words."""
+        if self.missing:
+            return self.missing
         links = [link.text for link in self.chain]
         if self.left_out:
             links.insert(-1, f"… {amount(self.left_out, 'more link')} …")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 
+from flowctx.core.durability.current import under_way
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import StepRecord
-from flowctx.core.errors import VersionGone
+from flowctx.core.durability.versions import PrunedVersion, Version, newest, newest_known, newest_pruned, pruned_text
+from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.selection import Selection
 from flowctx.core.workflow.definition import Workflow, expect_workflow, workflows_read
 from flowctx.versions.changes import Tolerance
@@ -36,7 +38,8 @@ def stale(
     has other content than what it has read, or not the step that was read, or is stale itself, over any number of
     workflows; or if its inputs ask for a partition that it has not read and that has been captured, or not for one that
     it has read. Content that is the same after a new capture makes nothing stale, and nor is what a run has made that
-    was to read what was known at a time (``known_at=``).
+    was to read what was known at a time (``known_at=``). A partition of which no version is current any more, since
+    what it held was pruned or written over, is returned, too, unless a run is at it.
 
     Args:
         workflow: The workflow.
@@ -84,13 +87,17 @@ def iter_stale(
     versions = StepVersions(there, workflow, first)
     graph = ReadingGraph(there, Tolerance(atol=atol, rtol=rtol), workflows_read(workflow))
     now = {step.name: step.code_version for step in workflow.steps.values()} if code else {}
-    chosen = versions.chosen_or_gone(versions.keys(select, until), CURRENT)
-    while page := list(itertools.islice(chosen, _PAGE)):
-        # Of what is gone, there is nothing that could be stale.
-        known = ((key, found[0]) for key, found in page if not isinstance(found, VersionGone))
+    captured = versions.each(versions.keys(select, until), (CURRENT,))
+    while page := list(itertools.islice(captured, _PAGE)):
+        missing = _missing(there, page)
+        known = ((key, newest_known(some, ())) for key, some, _ in page if key not in missing)
         current = {Made(workflow.name, key, None): version for key, version in known if version is not None}
         records = graph.explore({made: version.run_key for made, version in current.items()}, every=code)
-        for made, version in current.items():
+        for made in (Made(workflow.name, key, None) for key, _, _ in page):
+            if (lost := missing.get(made.partition)) is not None:
+                yield lost
+            if (version := current.get(made)) is None:
+                continue
             changed = _changed(records.get(version.run_key, ()), now)
             if made in graph.stale or changed:
                 chain, left_out = graph.chain(made)
@@ -106,3 +113,25 @@ def iter_stale(
 def _changed(records: Iterable[StepRecord], now: dict[str, str | None]) -> tuple[str, ...]:
     """Return the steps that ran with other code, where both are known."""
     return tuple(r.step for r in records if r.version and now.get(r.step) and now[r.step] != r.version)
+
+
+def _missing(
+    ledger: Ledger, page: Sequence[tuple[PartitionKey | None, Sequence[Version], Sequence[PrunedVersion]]]
+) -> dict[PartitionKey | None, StalePartition]:
+    """Return the partitions of which something was complete and nothing is current any more, unless a run is at one."""
+    lost = {key: one for key, some, pruned in page if (one := _lost(key, some, pruned)) is not None}
+    begun = under_way(ledger, [version for key, some, _ in page if key in lost for version in some])
+    return {key: one for key, one in lost.items() if key not in begun}
+
+
+def _lost(
+    key: PartitionKey | None, versions: Sequence[Version], pruned: Sequence[PrunedVersion]
+) -> StalePartition | None:
+    if (gone := newest_pruned(versions, pruned)) is not None:
+        why = pruned_text(gone).partition("; ")[0]
+        return StalePartition(partition=key, capture_id=gone.capture_id, missing=why)
+    over = newest(version for version in versions if version.first_completed_at is not None and not version.part)
+    if over is None or newest_known(versions, ()) is not None:
+        return None
+    why = f"what {over.capture_id} held is there no more: run {over.run_id}, which wrote over it, {over.standing}"
+    return StalePartition(partition=key, capture_id=over.capture_id, missing=why)

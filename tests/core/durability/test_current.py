@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from flowctx import PartitionKey, VersionGone
-from flowctx.core.durability.current import pruned_beside, versions_to_read
+from flowctx.core.durability.current import pruned_beside, under_way, versions_to_read
 from flowctx.core.durability.records import RunStatus
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing.records import a_run, a_step
@@ -67,3 +67,10 @@ def test_each_partition_has_a_version_or_the_error_that_says_why_not(ledger):
     assert [of_batch[key].run_id for key in (ONE, TWO)] == [f"r1-{ONE}", f"r1-{TWO}"]
     own = versions_to_read(ledger, "flow", versions, None, {replace(versions[0]).run_key})
     assert own[ONE] == versions[0]
+
+
+def test_a_partition_is_under_way_while_its_run_gives_signs_of_life(ledger):
+    """One whose lease has run out is dead."""
+    for key, lease in ((ONE, timedelta(minutes=1)), (TWO, timedelta(0))):
+        ledger.begin(a_run(f"r4-{key}", partition=key, batch_id="b4"), lease=lease)
+    assert under_way(ledger, ledger.versions("flow", "a", [ONE, TWO])) == {ONE}

@@ -126,6 +126,31 @@ def test_a_value_whose_current_version_was_pruned_is_not_ready(days, ledger):
     assert ready(month, ledger) == {"month=2026-01-31": FIRST}
 
 
+@pytest.mark.parametrize("batches", [("first", "second", "third"), ("third",)])
+def test_a_month_of_which_no_version_is_current_any_more_is_ready(days, ledger, batches):
+    """An older one does not stand in for it; what comes after a restatement is an occasion of its own."""
+    month, failing = Workflow("month", partitions=MONTHS), []
+    capture(days, ledger, "date=2026-01-05..2026-01-30")
+
+    @month.step(inputs={"days": days.output("value")})
+    def report(ctx, *, days):
+        return StepResult.fail("no disk") if failing else {}
+
+    for batch_id in batches:
+        run(month, partition="2026-01-31", batch_id=batch_id, ledger=ledger).raise_for_failure()
+    ledger.batches.keep("first") if "first" in batches else None
+    ledger.prune(ledger.now() + timedelta(days=1))
+    assert ready(month, ledger) == ready(month, ledger, restated=True) == {}
+    failing.append("yes")
+    run(month, partition="2026-01-31", batch_id="third", ledger=ledger)
+    assert ready(month, ledger) == {"month=2026-01-31": FIRST}
+    (again,) = ready(month, ledger, restated=True).values()
+    assert again not in ("", FIRST)
+    failing.clear()
+    run(month, partition="2026-01-31", batch_id="fourth", ledger=ledger).raise_for_failure()
+    assert ready(month, ledger) == ready(month, ledger, restated=True) == {}
+
+
 def test_a_month_that_a_run_is_at_is_not_ready_until_that_has_failed(days, ledger):
     """A batch makes it right now, for the first time or once more: nothing is started beside it, unless it is dead."""
     month, found, failing = Workflow("month", partitions=MONTHS), [], [True, False, False]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from flowctx.core.durability.ledger import RunLedger
+from flowctx.core.durability.ledger import Ledger, RunLedger
+from flowctx.core.durability.records import RunStatus
 from flowctx.core.durability.versions import PrunedVersion, Version, by_partition, version_to_read
 from flowctx.core.errors import VersionGone
 from flowctx.core.partitions.key import PartitionKey
@@ -53,3 +54,17 @@ def versions_to_read(
         except VersionGone as exc:
             found[key] = exc
     return found
+
+
+def under_way(ledger: Ledger, versions: Sequence[Version]) -> set[PartitionKey | None]:
+    """Return the partitions that a run is at which gives signs of life.
+
+    Args:
+        ledger: Where runs are remembered.
+        versions: All captures of some partitions.
+    """
+    running = {version.run_key: version.partition for version in versions if version.status is RunStatus.RUNNING}
+    if not running:
+        return set()
+    now = ledger.now()
+    return {running[run_key] for run_key, run in ledger.runs_of(running).items() if run.is_alive(now)}

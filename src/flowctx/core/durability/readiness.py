@@ -12,10 +12,10 @@ from typing import Any, Final, NamedTuple
 
 from flowctx.core.dates.zones import last_day_before
 from flowctx.core.durability.asking import asked_of
-from flowctx.core.durability.current import versions_to_read
+from flowctx.core.durability.current import under_way, versions_to_read
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.reading import known_time
-from flowctx.core.durability.records import RunStatus, StepRecord, VersionRead
+from flowctx.core.durability.records import StepRecord, VersionRead
 from flowctx.core.durability.versions import Version, by_partition, comes_after, newest
 from flowctx.core.errors import CalendarError, WorkflowError
 from flowctx.core.hashing import sha256
@@ -234,16 +234,28 @@ class Readiness:
         due = (key for key in self.scheme.due_keys(now) if self.place(key, since) >= since)
         while some := list(islice(due, _CHUNK)):
             versions = ledger.versions(self.workflow, self.step, some)
-            captured, begun = _captured(versions), _under_way(ledger, versions)
+            captured, begun = self._captured(ledger, versions), under_way(ledger, versions)
+            once = {version.partition for version in versions if version.ended_well or version.first_completed_at}
             asked = [key for key in some if key not in begun and (restated or key not in captured)]
             complete = self._complete(ledger, asked)
             behind = self._behind(ledger, captured, complete)
             for key, read in complete.items():
                 time = max((one.current.completed_at or "" for one in read), default="")
                 if key not in captured:
-                    yield Ready(key, FIRST)
+                    yield Ready(key, time if restated and key in once else FIRST)
                 elif key in behind or time > _last_time(captured[key]):
                     yield Ready(key, time + behind.get(key, ""))
+
+    def _captured(self, ledger: Ledger, versions: Sequence[Version]) -> dict[PartitionKey, list[Version]]:
+        """Return the versions that can be read of each partition of which one is current."""
+        current = versions_to_read(ledger, self.workflow, versions)
+        found: dict[PartitionKey, list[Version]] = {}
+        for version in versions:
+            if version.partition is None or not isinstance(current[version.partition], Version):
+                continue
+            if version.ended_well and version.completed_at is not None:
+                found.setdefault(version.partition, []).append(version)
+        return found
 
     def place(self, key: PartitionKey, bound: date) -> date:
         """Return what a bound is compared with: the as-of date of a key, or of an instant its hour."""
@@ -300,24 +312,6 @@ def _is_behind(read: Sequence[_Read], records: Sequence[StepRecord]) -> bool:
     reads = (read for record in records for some in record.inputs.values() for read in some) if now else ()
     pairs = ((now.get((one.workflow, one.step, one.partition)), one) for one in reads)
     return any(there is not None and there.is_newer(one) for there, one in pairs)
-
-
-def _captured(versions: Sequence[Version]) -> dict[PartitionKey, list[Version]]:
-    """Return the versions of each partition that is captured."""
-    found: dict[PartitionKey, list[Version]] = {}
-    for version in versions:
-        if version.partition is not None and version.ended_well and version.completed_at is not None:
-            found.setdefault(version.partition, []).append(version)
-    return found
-
-
-def _under_way(ledger: Ledger, versions: Sequence[Version]) -> set[PartitionKey | None]:
-    """Return the partitions that a run is at which gives signs of life."""
-    running = {version.run_key: version.partition for version in versions if version.status is RunStatus.RUNNING}
-    if not running:
-        return set()
-    now = ledger.now()
-    return {running[run_key] for run_key, run in ledger.runs_of(running).items() if run.is_alive(now)}
 
 
 def _last_time(captured: Sequence[Version]) -> str:
