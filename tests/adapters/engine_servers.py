@@ -239,8 +239,9 @@ class Dagster(Server):
     retries = 0
     #: Whether a run can be re-executed.
     reexecutes = False
-    #: The code locations, each with the job.
+    #: The code locations, and the jobs that each of them has.
     locations: Sequence[str] = ("l",)
+    jobs: Sequence[str] = ("filled_job",)
     #: A text, and what the queries that have it are answered.
     instead: Sequence[tuple[str, Any]] = ()
 
@@ -254,8 +255,8 @@ class Dagster(Server):
         return _status_of(answer), answer
 
     def repositoriesOrError(self, info: Any) -> Any:
-        """Return one repository with one job for each code location."""
-        jobs = [{"name": "filled_job"}]
+        """Return one repository with the jobs for each code location."""
+        jobs = [{"name": name} for name in self.jobs]
         nodes = [{"name": "r", "location": {"name": name}, "jobs": jobs} for name in self.locations]
         return {"__typename": "RepositoryConnection", "nodes": nodes}
 

@@ -13,7 +13,7 @@ from flowctx.backfill.again import as_another_run, had_params_of_batch, needs_an
 from flowctx.backfill.airflow_api import AirflowApi
 from flowctx.backfill.airflow_dag import LIVE, AirflowDag, run_path, time_of
 from flowctx.backfill.http import Answer
-from flowctx.backfill.polling import MAX_ACTIVE, PollingLauncher, UnderWay, under_way_otherwise
+from flowctx.backfill.polling import MAX_ACTIVE, PollingLauncher, UnderWay, WhichPartition, under_way_otherwise
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
 from flowctx.core.errors import EngineError, EngineUnavailable, FlowctxError
 from flowctx.core.workflow.definition import Workflow
@@ -145,19 +145,21 @@ class AirflowLauncher(PollingLauncher):
             return self._launched(job, run["dag_run_id"], before.attempt + 1 if before else 1)
         return self._refused(job, under_way_otherwise(run["dag_run_id"]))
 
-    def _changed(self, batch: BatchRecord, active: Mapping[str, UnderWay]) -> Iterator[tuple[str, PartitionRun]]:
+    def _changed(
+        self, batch: BatchRecord, active: Mapping[WhichPartition, UnderWay]
+    ) -> Iterator[tuple[WhichPartition, PartitionRun]]:
         for name in dict.fromkeys(job.workflow or batch.workflow for job, _ in active.values()):
             dag = self._dags[name]
             live = {run["dag_run_id"] for run in dag.runs(state=list(LIVE))}
-            for run_id, (job, run) in active.items():
-                if run_id in live or (job.workflow or batch.workflow) != name:
+            for which, (job, run) in active.items():
+                if run.run_id in live or (job.workflow or batch.workflow) != name:
                     continue
-                found = self._run(batch, dag, run_id)
+                found = self._run(batch, dag, run.run_id)
                 if found is None:
-                    yield run_id, self._deleted(active[run_id])
+                    yield which, self._deleted(active[which])
                 elif found["state"] not in LIVE:  # else it is one that began since we looked
                     of_run = replace(dag, dag_id=found["dag_id"])
-                    yield run_id, of_run.partition_run(found, job.partition, run.attempt)
+                    yield which, of_run.partition_run(found, job.partition, run.attempt)
 
     def _run(self, batch: BatchRecord, dag: AirflowDag, run_id: str) -> Mapping[str, Any] | None:
         """Return a run of a batch, of a workflow's DAG or else of any other; ``None``, if it was deleted."""

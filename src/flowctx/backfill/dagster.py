@@ -13,6 +13,7 @@ from typing import Any
 
 from flowctx.backfill import graphql
 from flowctx.backfill.again import going_on
+from flowctx.backfill.dagster_api import DagsterApi
 from flowctx.backfill.dagster_config import RUN_TAG, has_params, run_again, run_config, run_tags
 from flowctx.backfill.dagster_retries import is_retry_awaited, is_to_be_retried, is_undecided, retry_of
 from flowctx.backfill.dagster_runs import (
@@ -21,22 +22,33 @@ from flowctx.backfill.dagster_runs import (
     STATES,
     did_all,
     failure_of,
-    has_others,
     has_output,
     is_of,
-    is_of_several,
     is_part,
+    is_shared,
     of_each,
     partitions_of,
-    retried_by,
     says_ledger,
     time_of,
 )
-from flowctx.backfill.dagster_starting import FORBIDDEN, STARTED, Place, Starting, Target, concerns_all, why_not_started
-from flowctx.backfill.http import JsonClient
-from flowctx.backfill.polling import MAX_ACTIVE, PAGE, POLL_SECONDS, PollingLauncher, UnderWay, under_way_otherwise
+from flowctx.backfill.dagster_starting import (
+    FORBIDDEN,
+    STARTED,
+    Starting,
+    Target,
+    concerns_all,
+    why_not_started,
+)
+from flowctx.backfill.polling import (
+    MAX_ACTIVE,
+    PAGE,
+    POLL_SECONDS,
+    PollingLauncher,
+    UnderWay,
+    WhichPartition,
+    under_way_otherwise,
+)
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
-from flowctx.core.errors import EngineError
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.run_request import read_text
 
@@ -75,8 +87,9 @@ class DagsterLauncher(PollingLauncher):
     def __init__(
         self, url: str, *, max_active: int = MAX_ACTIVE, job: str | None = None, location: str | None = None
     ) -> None:
-        super().__init__(JsonClient(url, name="Dagster", setting="FLOWCTX_DAGSTER_URL"), max_active)
-        self._named, self._location = job, location
+        self.api = DagsterApi(url)
+        super().__init__(self.api.client, max_active)
+        self._named, self.location = job, location
         #: The workflows that were checked, and where their jobs are.
         self._targets: dict[str, Target] = {}
         #: The jobs of each workflow that were looked for before they were started.
@@ -87,30 +100,11 @@ class DagsterLauncher(PollingLauncher):
         #: Which runs say that they had a ledger.
         self._had_ledger: dict[str, bool] = {}
 
-    def _ask(self, query: str, *, repeat: bool = True, **variables: Any) -> Mapping[str, Any]:
-        """Return what the only field of a query answers."""
-        answer = self._client.call("POST", "/graphql", body={"query": query, "variables": variables}, repeat=repeat)
-        data, errors = answer.data.get("data"), answer.data.get("errors")
-        found: Mapping[str, Any] | None = next(iter(data.values()), None) if data else None
-        if found is None:
-            raise self._error(f"{answer.status}: {errors[0].get('message') if errors else answer.detail}")
-        return found
-
-    def _read(self, field: str, query: str, **variables: Any) -> Any:
-        """Return a field of what a query answers, which it has unless something went wrong in Dagster."""
-        found = self._ask(query, **variables)
-        if field not in found:
-            raise self._error(found.get("message") or found.get("__typename"))
-        return found[field]
-
-    def _error(self, message: object) -> EngineError:
-        return EngineError(f"Dagster at {self._client.url} answers {' '.join(str(message).split())[:500]}")
-
     # -- launching --------------------------------------------------------------------------------------------------
 
     def server_version(self) -> str:
         """Return the version of the Dagster that answers."""
-        return str(self._ask(graphql.VERSION))
+        return str(self.api.ask(graphql.VERSION))
 
     def check(self, workflow: Workflow) -> None:
         """See whether the job is there, and whether somebody takes runs from the queue.
@@ -119,42 +113,8 @@ class DagsterLauncher(PollingLauncher):
             EngineError: It is not; the message says what to do.
         """
         names = [self._named] if self._named else [f"{workflow.name}_job", workflow.name]
-        place = self._find_job(names, f"defs = workflow_definitions({workflow.name})")
+        place = self.api.find_job(names, self.location, f"defs = workflow_definitions({workflow.name})")
         self._targets[workflow.name] = Target(workflow, place)
-
-    def _find_job(self, names: Sequence[str], made_by: str) -> Place:
-        """Return where one of some jobs is: in one code location, or in the one that is named.
-
-        Raises:
-            EngineError: There is none of them, or nobody who takes runs from the queue.
-        """
-        nodes = self._read("nodes", graphql.JOBS)
-        places = [Place(n["location"]["name"], n["name"], job["name"]) for n in nodes for job in n["jobs"]]
-        here = [place for place in places if self._location in (None, place.location)]
-        found = next((found for name in names if (found := [place for place in here if place.job == name])), [])
-        where = f"Dagster at {self._client.url}"
-        if not found:
-            there = f" in the code location {self._location!r}" if self._location else ""
-            others = ", ".join(sorted({place.location for place in places if place.job in names}))
-            made = f"put {made_by} into a code location"
-            remedy = f"it is in {others}" if others else f"{made}, and see whether it loads: dg check defs"
-            raise EngineError(f"{where} has no job {' or '.join(map(repr, names))}{there}; {remedy}")
-        if len(found) > 1:
-            locations = ", ".join(sorted(place.location for place in found))
-            raise EngineError(
-                f"{where} has the job {found[0].job!r} in {len(found)} code locations, {locations}; say which one: "
-                "--location NAME (in Python location=), or FLOWCTX_DAGSTER_LOCATION"
-            )
-        if (obstacle := self.obstacle()) is not None:
-            raise EngineError(obstacle)
-        return found[0]
-
-    def obstacle(self) -> str | None:
-        """Return what keeps Dagster from beginning runs: nobody takes them from its queue."""
-        status = self._read("daemonHealth", graphql.DAEMON)["daemonStatus"]
-        if not status["required"] or status["healthy"]:
-            return None
-        return f"Dagster at {self._client.url} has no daemon to take runs from its queue; type: dagster-daemon run"
 
     def _prepare(self, batch: BatchRecord) -> None:
         # A launcher that was killed a moment ago may have asked for one more run than it could note.
@@ -162,7 +122,7 @@ class DagsterLauncher(PollingLauncher):
         self._starting = Starting()
 
     def _obstacle(self, batch: BatchRecord) -> str | None:
-        return self.obstacle()
+        return self.api.obstacle()
 
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun | None:
         target = self._targets[name := job.workflow or batch.workflow]
@@ -187,7 +147,7 @@ class DagsterLauncher(PollingLauncher):
         if before is not None and answer["__typename"] != FORBIDDEN:  # that or its job is gone, or has changed since
             return self._begin(batch, going_on(job, before), None)
         if concerns_all(answer):
-            raise self._error(why_not_started(answer))
+            raise self.api.error(why_not_started(answer))
         return self._refused(job, why_not_started(answer))
 
     def _begun(self, workflow: Workflow, job: Job, known: Collection[str]) -> dict[str, Any] | None:
@@ -205,30 +165,22 @@ class DagsterLauncher(PollingLauncher):
             return True
         if before.state is PartitionState.FAILED and (job.from_step is not None or target.refreshes):
             return True
-        for run in self._runs({"runIds": [before.run_id]}, 1):  # nothing, if it was deleted
+        for run in self.api.runs({"runIds": [before.run_id]}, 1):  # nothing, if it was deleted
             if not (before.recorded or has_params(run, target.workflow, job.params)):
                 return True
-            if is_of_several(run, target.workflow) or is_part(self._begun_by(run)[0][-1], target.workflow):
+            if is_shared(run, target.workflow) or is_part(self.api.begun_by(run)[0][-1], target.workflow):
                 return True
         return before.state is PartitionState.FAILED and not before.recorded and self.had_ledger(before)
 
     def _start(self, target: Target, job: Job, before: PartitionRun | None) -> Mapping[str, Any]:
         if before is not None:
-            return self._ask(graphql.AGAIN, params=run_again(job, before), repeat=False)
+            return self.api.ask(graphql.AGAIN, params=run_again(job, before), repeat=False)
         workflow, place = target
-        return self._launch(place, run_config(workflow.name, job), run_tags(workflow, job))
-
-    def _launch(self, place: Place, config: Mapping[str, Any], tags: Mapping[str, str]) -> Mapping[str, Any]:
-        params = {
-            "selector": place.selector,
-            "runConfigData": config,
-            "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
-        }
-        return self._ask(graphql.LAUNCH, params=params, repeat=False)
+        return self.api.launch(place, run_config(workflow.name, job), run_tags(workflow, job))
 
     def _started(self, job: Job) -> dict[str, Any] | None:
         """Return the latest run of a job, if there is one."""
-        return next(iter(self._runs(graphql.tagged(RUN_TAG, job.run_id), 1)), None)
+        return next(iter(self.api.runs(graphql.tagged(RUN_TAG, job.run_id), 1)), None)
 
     def _there_already(
         self, workflow: Workflow, job: Job, run: Mapping[str, Any], known: Collection[str]
@@ -248,33 +200,26 @@ class DagsterLauncher(PollingLauncher):
             job.before is None and run["status"] == "SUCCESS" and self._state_of_success(run, workflow)[0].done
         )
 
-    def _runs(self, wanted: Mapping[str, Any], limit: int, cursor: str | None = None) -> list[dict[str, Any]]:
-        """Return the latest runs that a filter lets through."""
-        found: list[dict[str, Any]] = self._read("results", graphql.RUNS, filter=wanted, limit=limit, cursor=cursor)
-        return found
-
-    def _all_runs(self, wanted: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Yield all runs that a filter lets through, the latest first."""
-        cursor = None
-        while True:
-            page = self._runs(wanted, PAGE, cursor)
-            yield from page
-            if len(page) < PAGE:
-                return
-            cursor = page[-1]["runId"]
-
-    def _changed(self, batch: BatchRecord, active: Mapping[str, UnderWay]) -> Iterator[tuple[str, PartitionRun]]:
-        found = {run["runId"]: run for run in self._runs({"runIds": list(active)}, len(active))}
+    def _changed(
+        self, batch: BatchRecord, active: Mapping[WhichPartition, UnderWay]
+    ) -> Iterator[tuple[WhichPartition, PartitionRun]]:
+        of_run: dict[tuple[str, str], list[WhichPartition]] = defaultdict(list)
+        for which, (job, last) in active.items():
+            of_run[last.run_id, job.workflow or batch.workflow].append(which)
+        ids = list({run_id for run_id, _ in of_run})
+        found = {run["runId"]: run for run in self.api.runs({"runIds": ids}, len(ids))}
         undecided = {run_id for run_id, run in found.items() if is_undecided(run)}
-        for run_id, (job, last) in active.items():
-            run = found.get(run_id)
+        for (run_id, name), some in of_run.items():
+            run, jobs = found.get(run_id), [active[which].job for which in some]
             if run is None:
-                yield run_id, self._deleted(active[run_id])
+                yield from ((which, self._deleted(active[which])) for which in some)
             elif (retry := retry_of(run)) is not None:
-                yield run_id, self._launched(job, retry, last.attempt + 1)
+                yield from ((w, self._launched(active[w].job, retry, active[w].run.attempt + 1)) for w in some)
             elif run["status"] not in LIVE and not is_retry_awaited(run) and run_id not in undecided - self._undecided:
-                workflow = self._targets[job.workflow or batch.workflow].workflow
-                yield run_id, self._partition_run(run, job.partition, workflow, last.attempt)
+                states = self._partition_runs(run, [job.partition for job in jobs], self._targets[name].workflow)
+                yield from (
+                    (w, replace(one, attempt=active[w].run.attempt)) for w, one in zip(some, states, strict=True)
+                )
         self._undecided = undecided
 
     # -- what Dagster knows -----------------------------------------------------------------------------------------
@@ -288,17 +233,15 @@ class DagsterLauncher(PollingLauncher):
         seen: set[str] = set()
         for tag in BATCH_TAGS:
             # The latest first, so that a retry comes before what it is of.
-            for run in self._all_runs(graphql.tagged(tag, batch.batch_id)):
+            for run in self.api.all_runs(graphql.tagged(tag, batch.batch_id)):
                 seen.add(run["runId"])
                 if retry_of(run) in seen:
                     continue
                 is_ours = is_of(run, workflow, jobs, batch.batch_id)
-                if is_ours and scheme is not None and (keys := [*partitions_of(run, scheme)]):
-                    state = self._partition_run(run, str(keys[0]), workflow)
-                    state = replace(state, other_params=not has_params(run, workflow, batch))
-                    runs = self._begun_by(run)[0] if len(keys) > 1 or has_others(run, workflow) else []
-                    made = (event for one in runs for event in self._events(one["runId"], graphql.OUTPUTS))
-                    yield from of_each(state, keys, made, workflow)
+                if is_ours and scheme is not None and (keys := [str(key) for key in partitions_of(run, scheme)]):
+                    is_other = not has_params(run, workflow, batch)
+                    states = self._partition_runs(run, keys, workflow)
+                    yield from (replace(state, other_params=is_other) for state in states)
 
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
         """Terminate runs, and yield those that are over; one that is just starting, or is at a step, is asked again."""
@@ -316,8 +259,8 @@ class DagsterLauncher(PollingLauncher):
         self, batch: BatchRecord, ids: Sequence[str], left: dict[str, list[PartitionRun]]
     ) -> Iterator[PartitionRun]:
         """Have runs terminated, and take those that are over from what is left."""
-        self._ask(graphql.STOP, ids=ids)
-        found = {found_run["runId"]: found_run for found_run in self._runs({"runIds": ids}, len(ids))}
+        self.api.ask(graphql.STOP, ids=ids)
+        found = {found_run["runId"]: found_run for found_run in self.api.runs({"runIds": ids}, len(ids))}
         for run_id in ids:
             found_run = found.get(run_id)
             state = self._stopped(batch, left[run_id][0], found_run)
@@ -334,6 +277,14 @@ class DagsterLauncher(PollingLauncher):
             return self._partition_run(found, run.partition, target and target.workflow, run.attempt)
         return replace(run, state=PartitionState.CANCELED, last_seen_at=datetime.now(UTC), step=None, error=None)
 
+    def _partition_runs(
+        self, run: Mapping[str, Any], partitions: Sequence[str], workflow: Workflow
+    ) -> Iterator[PartitionRun]:
+        """Yield what Dagster says of some partitions of a run, each for itself."""
+        runs = self.api.begun_by(run)[0] if is_shared(run, workflow) else []
+        made = (event for one in runs for event in self.api.events(one["runId"], graphql.OUTPUTS))
+        yield from of_each(self._partition_run(run, partitions[0], workflow), partitions, made, workflow)
+
     def _partition_run(
         self, run: Mapping[str, Any], partition: str, workflow: Workflow | None, attempt: int = 1
     ) -> PartitionRun:
@@ -345,7 +296,7 @@ class DagsterLauncher(PollingLauncher):
         elif is_retry_awaited(run):
             state = PartitionState.LAUNCHED
         elif state is PartitionState.FAILED:
-            step, error, category = failure_of(self._events(run["runId"]), workflow)
+            step, error, category = failure_of(self.api.events(run["runId"]), workflow)
             error += "; Dagster was to run it again (run_retries), and has not" if is_to_be_retried(run) else ""
         ended = time_of(run["endTime"]) if state.ended else None
         return PartitionRun(
@@ -365,36 +316,18 @@ class DagsterLauncher(PollingLauncher):
 
     def _state_of_success(self, run: Mapping[str, Any], workflow: Workflow | None) -> tuple[PartitionState, str | None]:
         """Return what a run did that Dagster calls a success: it may have been of a part, or skipped every step."""
-        runs, gone = self._begun_by(run)
+        runs, gone = self.api.begun_by(run)
         if is_part(runs[-1], workflow):
             return PartitionState.PARTIAL, None
         if gone is not None and not did_all(runs, workflow):
             return PartitionState.PARTIAL, f"run {gone}, with which it goes on, was deleted in Dagster"
         made = any((one["stats"] or {}).get("materializations") for one in runs)
-        made = made or any(has_output(event) for one in runs for event in self._events(one["runId"]))
+        made = made or any(has_output(event) for one in runs for event in self.api.events(one["runId"]))
         return PartitionState.OK if made else PartitionState.SKIPPED, None
-
-    def _begun_by(self, run: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], str | None]:
-        """Return a run and those that it goes on with, the last first; and which of them was deleted, if one was."""
-        runs = [run]
-        while ids := retried_by(runs[-1]):
-            found = {one["runId"]: one for one in self._runs({"runIds": ids}, len(ids))}
-            if not (there := [found[run_id] for run_id in ids if run_id in found]):
-                return runs, ids[0]
-            runs.append(there[0])
-        return runs, None
 
     def had_ledger(self, run: PartitionRun) -> bool:
         """Return whether a run says that it had a ledger, in the metadata of what its steps made."""
         if run.run_id not in self._had_ledger:  # a run may be of thousands of partitions
-            events = self._events(run.run_id, graphql.OUTPUTS)
+            events = self.api.events(run.run_id, graphql.OUTPUTS)
             self._had_ledger[run.run_id] = any(map(says_ledger, events))
         return self._had_ledger[run.run_id]
-
-    def _events(self, run_id: str, query: str = graphql.EVENTS) -> Iterator[dict[str, Any]]:
-        """Yield what happened in a run; nothing, if it was deleted."""
-        cursor, more = None, True
-        while more:
-            page = self._ask(query, id=run_id, cursor=cursor).get("eventConnection", {})
-            yield from page.get("events", [])
-            cursor, more = page.get("cursor"), page.get("hasMore", False)

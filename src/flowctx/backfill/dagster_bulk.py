@@ -47,7 +47,7 @@ class DagsterBulkLauncher(BulkLauncher):
 
     def __init__(self, dagster: DagsterLauncher, lanes: int = LANES, *, job: str | None = None) -> None:
         super().__init__(dagster, lanes)
-        self._dagster, self._named = dagster, job
+        self._dagster, self._api, self._named = dagster, dagster.api, job
         self._place: Place | None = None
         self._request: BulkRequest | None = None
         self._batch_id = ""
@@ -67,7 +67,7 @@ class DagsterBulkLauncher(BulkLauncher):
         """
         name = self._named or bulk_name(workflow.name)
         made_by = f"workflow_bulk_job({workflow.name})"
-        self._place = self._dagster._find_job([name], f"{made_by}, or `bulk: true` in its YAML,")
+        self._place = self._api.find_job([name], self._dagster.location, f"{made_by}, or `bulk: true` in its YAML,")
 
     def launcher_under_way(self, batch: BatchRecord) -> str | None:
         """Return who launched slices of the batch that are queued or running, and follow them."""
@@ -76,7 +76,7 @@ class DagsterBulkLauncher(BulkLauncher):
 
     def _follow(self) -> str | None:
         wanted = {**tagged("flowctx/batch_id", self._batch_id), "statuses": [*LIVE]}
-        found = [run for run in self._dagster._all_runs(wanted) if tags_of(run).get(_LAUNCHER_TAG)]
+        found = [run for run in self._api.all_runs(wanted) if tags_of(run).get(_LAUNCHER_TAG)]
         self._active = {run["runId"]: None for run in found}
         return tags_of(found[0])[_LAUNCHER_TAG] if found else None
 
@@ -93,13 +93,13 @@ class DagsterBulkLauncher(BulkLauncher):
 
     def obstacle(self) -> str | None:
         """Return what the slices wait for, if Dagster says so."""
-        return self._dagster.obstacle()
+        return self._api.obstacle()
 
     def is_over(self) -> bool:
         """Return whether all slices have ended, having started those for which there is room by now."""
         if self._active:
             wanted = {"runIds": list(self._active)}
-            found = {run["runId"]: run for run in self._dagster._runs(wanted, len(self._active))}
+            found = {run["runId"]: run for run in self._api.runs(wanted, len(self._active))}
             for run_id in [one for one in self._active if found.get(one, {}).get("status") not in LIVE]:
                 self._take_end(run_id, self._active.pop(run_id), found.get(run_id, {}))
         self._fill()
@@ -109,7 +109,7 @@ class DagsterBulkLauncher(BulkLauncher):
 
     def failure(self) -> str | None:
         """Return how many slices did not get through, nor where somebody has re-executed them."""
-        marked = (self._dagster._runs(tagged(RUN_TAG, mark), PAGE) for mark in self._failed)
+        marked = (self._api.runs(tagged(RUN_TAG, mark), PAGE) for mark in self._failed)
         failed = sum(not any(map(_got_through, runs)) for runs in marked)
         where = f"see the runs of job {self._job.job} in Dagster"
         return f"{amount(failed, 'slice')} did not get through; {where}" if failed else None
@@ -150,8 +150,8 @@ class DagsterBulkLauncher(BulkLauncher):
         tags["dagster/max_retries"] = "0"  # a slice that dies is started again here; a retry would run beside that
         config = {"ops": {RUN_SLICE: {"config": {BULK: request.to_dict(), "slice": asdict(part)}}}}
         answer = self._starting.once(
-            lambda: self._dagster._launch(self._job, config, tags),
-            lambda: next(iter(self._dagster._runs(tagged(RUN_TAG, mark), 1)), None),
+            lambda: self._api.launch(self._job, config, tags),
+            lambda: next(iter(self._api.runs(tagged(RUN_TAG, mark), 1)), None),
         )
         if answer is None:
             return None

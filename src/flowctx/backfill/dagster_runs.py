@@ -62,9 +62,15 @@ def _is_step(path: Sequence[str], workflow: Workflow) -> bool:
     return list(path[-2:-1]) == [workflow.name] and path[-1] in workflow.steps
 
 
-def has_others(run: Mapping[str, Any], workflow: Workflow) -> bool:
-    """Return whether a run is of other assets, too: of another workflow, or of one's own."""
-    return any(not _is_step(asset["path"], workflow) for asset in run["assetSelection"] or ())
+def is_shared(run: Mapping[str, Any], workflow: Workflow) -> bool:
+    """Return whether a run is of more than one partition of a workflow.
+
+    It may be of a range, as those of Dagster's own backfills are, or of other assets, too: of another workflow, or of
+    one's own.
+    """
+    if any(not _is_step(asset["path"], workflow) for asset in run["assetSelection"] or ()):
+        return True
+    return workflow.partitions is not None and len(list(islice(partitions_of(run, workflow.partitions), 2))) > 1
 
 
 def partitions_of(run: Mapping[str, Any], scheme: PartitionScheme) -> Iterator[PartitionKey]:
@@ -77,11 +83,6 @@ def partitions_of(run: Mapping[str, Any], scheme: PartitionScheme) -> Iterator[P
     except UnknownPartition:
         return
     yield from found if text is not None or len(found) < len(ends) else _range(found[0], found[1], scheme)
-
-
-def is_of_several(run: Mapping[str, Any], workflow: Workflow) -> bool:
-    """Return whether a run is of a range of partitions, as those of Dagster's own backfills may be."""
-    return workflow.partitions is not None and len(list(islice(partitions_of(run, workflow.partitions), 2))) > 1
 
 
 def _range(first: PartitionKey, last: PartitionKey, scheme: PartitionScheme) -> Iterator[PartitionKey]:
@@ -97,34 +98,37 @@ def _range(first: PartitionKey, last: PartitionKey, scheme: PartitionScheme) -> 
 
 
 def of_each(
-    run: PartitionRun, keys: Sequence[PartitionKey], events: Iterable[Mapping[str, Any]], workflow: Workflow
+    run: PartitionRun, partitions: Iterable[str], events: Iterable[Mapping[str, Any]], workflow: Workflow
 ) -> Iterator[PartitionRun]:
     """Yield how each partition of a run stands: some are done though it failed, and some were skipped.
 
     Args:
         run: How the run stands.
-        keys: Its partitions.
+        partitions: Some of its partitions.
         events: What it made, of a range or of others' assets, too; it is looked at once the run is over.
         workflow: The workflow.
     """
     made: dict[str, set[str]] = {}
+    tells = False  # else it is of ops
     if run.state in (PartitionState.OK, PartitionState.FAILED):
         for event in events:
             path: Sequence[str] = (event.get("assetKey") or {}).get("path") or []
+            tells = tells or bool(path)
             if event.get("partition") and _is_step(path, workflow):
                 made.setdefault(event["partition"], set()).add(path[-1])
-    for key in keys:
-        steps = made.get(_dagster_text(key, workflow), set()) if made else set()
-        one = replace(run, partition=str(key))
-        if made and run.state is PartitionState.OK and not steps:
+    for partition in partitions:
+        steps = made.get(_dagster_text(partition, workflow), set()) if made else set()
+        one = replace(run, partition=partition)
+        if tells and run.state is PartitionState.OK and not steps:
             one = replace(one, state=PartitionState.SKIPPED)
         elif run.state is PartitionState.FAILED and steps >= workflow.steps.keys():
             one = replace(one, state=PartitionState.OK, step=None, error=None, category=None)
         yield one
 
 
-def _dagster_text(key: PartitionKey, workflow: Workflow) -> str:
-    return "" if workflow.partitions is None else dagster_key_text(dagster_key_parts(key, workflow.partitions))
+def _dagster_text(partition: str, workflow: Workflow) -> str:
+    scheme = workflow.partitions
+    return "" if scheme is None else dagster_key_text(dagster_key_parts(scheme.check(partition), scheme))
 
 
 def is_part(run: Mapping[str, Any], workflow: Workflow | None) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from flowctx.backfill.dagster_runs import LONGEST, one_line
 from flowctx.backfill.http import Patience
-from flowctx.core.errors import EngineUnavailable
+from flowctx.core.errors import EngineError, EngineUnavailable
 from flowctx.core.printable import brief
 from flowctx.core.workflow.definition import Workflow
 
@@ -42,6 +42,36 @@ class Target(NamedTuple):
     def refreshes(self) -> bool:
         """Whether some step runs again although it is complete."""
         return any(step.refresh for step in self.workflow.steps.values())
+
+
+def place_of(names: Sequence[str], places: Sequence[Place], location: str | None, where: str, made_by: str) -> Place:
+    """Return the place of one of some jobs.
+
+    Args:
+        names: The jobs, the best first.
+        places: All jobs that there are.
+        location: The code location that is to have it, if one is named.
+        where: The Dagster, for messages.
+        made_by: What makes the job, for messages.
+
+    Raises:
+        EngineError: There is none of them, or it is in several code locations.
+    """
+    here = [place for place in places if location in (None, place.location)]
+    found = next((found for name in names if (found := [place for place in here if place.job == name])), [])
+    if not found:
+        there = f" in the code location {location!r}" if location else ""
+        others = ", ".join(sorted({place.location for place in places if place.job in names}))
+        made = f"put {made_by} into a code location"
+        remedy = f"it is in {others}" if others else f"{made}, and see whether it loads: dg check defs"
+        raise EngineError(f"{where} has no job {' or '.join(map(repr, names))}{there}; {remedy}")
+    if len(found) > 1:
+        locations = ", ".join(sorted(place.location for place in found))
+        raise EngineError(
+            f"{where} has the job {found[0].job!r} in {len(found)} code locations, {locations}; say which one: "
+            "--location NAME (in Python location=), or FLOWCTX_DAGSTER_LOCATION"
+        )
+    return found[0]
 
 
 class Starting:

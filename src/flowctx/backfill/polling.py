@@ -33,8 +33,12 @@ def under_way_otherwise(run_id: str) -> str:
     )
 
 
+#: A workflow of a batch and a partition of it; a run that the engine has begun by itself may be of several.
+WhichPartition = tuple[str, str]
+
+
 class UnderWay(NamedTuple):
-    """A run that has begun and has not ended."""
+    """A run that has begun and has not ended, of one partition."""
 
     #: What it is to do.
     job: Job
@@ -58,11 +62,11 @@ class PollingLauncher(ABC):
     def __init__(self, client: JsonClient, max_active: int) -> None:
         self._client, self._max_active = client, max_active
         self._taking = self._watching = True
-        self._active: dict[str, UnderWay] = {}
+        self._active: dict[WhichPartition, UnderWay] = {}
 
     @property
     def under_way(self) -> int:
-        """How many runs have begun and, as far as was heard, not ended."""
+        """Of how many partitions the runs have begun and, as far as was heard, not ended."""
         return len(self._active)
 
     def launch(self, batch: BatchRecord, jobs: Iterator[Job | None]) -> Iterator[PartitionRun | None]:
@@ -73,7 +77,8 @@ class PollingLauncher(ABC):
         held: Job | None = None
         standstill = Standstill(batch.batch_id, partial(self._obstacle, batch))
         while self._watching:
-            while self._taking and len(active) < self._max_active:
+            runs = {run.run_id for _, run in active.values()}
+            while self._taking and len(runs) < self._max_active:
                 job, held = held or next(jobs, None), None
                 if job is None:
                     break
@@ -83,18 +88,19 @@ class PollingLauncher(ABC):
                     break
                 run = replace(taken, workflow=job.workflow)
                 if not run.state.ended:
-                    active[run.run_id] = UnderWay(job, run)
+                    active[job.workflow, job.partition] = UnderWay(job, run)
+                    runs.add(run.run_id)
                 standstill.over()
                 yield run
             if not active and (held is None or not self._taking):
                 break
             time.sleep(POLL_SECONDS)
             yield None  # last, so that what was canceled meanwhile does not begin
-            for run_id, changed in self._changed(batch, dict(active)) if active else ():
-                job = active.pop(run_id).job
+            for which, changed in self._changed(batch, dict(active)) if active else ():
+                job = active.pop(which).job
                 run = replace(changed, workflow=job.workflow)
                 if not run.state.ended:
-                    active[run.run_id] = UnderWay(job, run)
+                    active[which] = UnderWay(job, run)
                 standstill.over()
                 yield run
             standstill.look()
@@ -145,8 +151,10 @@ class PollingLauncher(ABC):
         """Return what keeps the engine from running what it has started, if it says so, and what to do."""
 
     @abstractmethod
-    def _changed(self, batch: BatchRecord, active: Mapping[str, UnderWay]) -> Iterator[tuple[str, PartitionRun]]:
-        """Yield the ids of runs, of those under way, that are it no more: how each ended, or what runs in its place."""
+    def _changed(
+        self, batch: BatchRecord, active: Mapping[WhichPartition, UnderWay]
+    ) -> Iterator[tuple[WhichPartition, PartitionRun]]:
+        """Yield which of those under way are it no more: how the run of each ended, or what runs in its place."""
 
     def _taken(self, batch: BatchRecord, job: Job) -> PartitionRun | None:
         """Begin a job, unless its run is under way already."""
