@@ -170,12 +170,11 @@ class Airflow(Server):
             ended = {"state": self.state, "start_date": "2026-01-09T12:00:00Z", "end_date": self.end_date}
             self.runs[run_id] = {"dag_run_id": run_id, "dag_id": path.split("/")[4], **body, **ended}
             return 200, self.runs[run_id]
+        if path.endswith("/~/taskInstances/list"):
+            found = [self.runs[run_id] for run_id in body["dag_run_ids"] if run_id in self.runs]
+            return 200, {"task_instances": [{"dag_id": run["dag_id"]} for run in found], "total_entries": len(found)}
         if path.endswith("/dagRuns"):
             return self._listed(int(self.query["offset"][0]))
-        if path.endswith("/taskInstances"):
-            common = {"map_index": -1, "end_date": "2026-01-09T12:00:01Z"}
-            found = self.tasks or [{"task_id": "load", "state": self.state, "try_number": 1}]
-            return 200, {"task_instances": [{**common, **task} for task in found]}
         if path.endswith("/tasks"):
             return 200, {"tasks": [dict(task) for task in self.structure], "total_entries": len(self.structure)}
         if path.endswith("/clearTaskInstances"):
@@ -183,13 +182,27 @@ class Airflow(Server):
                 return 404, {"detail": "no such run"}
             self.cleared.append(body)
             return 200, {"task_instances": [], "total_entries": 0}
+        if of_run := re.match(r"/api/v2/dags/(\w+)/dagRuns/([^/]+)/", path):
+            return self._of_run(of_run[1], of_run[2], path)
+        return self._run(path.split("/")[4], path.rpartition("/")[2])
+
+    def _of_run(self, dag_id: str, run_id: str, path: str) -> tuple[int, Any]:
+        """Return the tasks of a run of a DAG, or what one of them has handed on."""
+        if self.runs.get(run_id, {}).get("dag_id", dag_id) != dag_id:
+            return 404, {"detail": "no such run"}
+        if path.endswith("/taskInstances"):
+            common = {"map_index": -1, "end_date": "2026-01-09T12:00:01Z"}
+            found = self.tasks or [{"task_id": "load", "state": self.state, "try_number": 1}]
+            return 200, {"task_instances": [{**common, **task} for task in found]}
         if path.endswith("/xcomEntries/return_value"):
             return self._xcom(path.split("/")[-3], int(self.query.get("map_index", ["-1"])[0]))
-        return self._run(path.split("/")[4], path.rpartition("/")[2])
+        return 404, {"detail": "no such thing"}
 
     def _listed(self, start: int) -> tuple[int, Any]:
         """Return so many of the runs that are asked for, of any DAG."""
         ids, texts = self.query.get("run_id_pattern"), self.query.get("conf_contains", ["nothing"])
+        if self.version.startswith("3.0"):  # which does not know the first, and lists the runs of all DAGs
+            ids, texts = None, texts if "conf_contains" in self.query else [""]
         found = [run for run in self.runs.values() if ids or texts[0] in json.dumps(run["conf"])]
         found = [run for run in found if run["dag_run_id"] in (ids or [run["dag_run_id"]])]
         found = [run for run in found if run["state"] in self.query.get("state", [run["state"]])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from backfill.flows import flow
 from flowctx import Backfill
 from flowctx.backfill import LaunchListener, LaunchProgress
 from flowctx.backfill.airflow import AirflowLauncher
-from flowctx.core.batches.records import PartitionState
+from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.workflow.result import StepStatus
@@ -64,13 +65,21 @@ class Ends(LaunchListener):
 
 
 @pytest.mark.parametrize(
-    ("state", "ends"),
-    [("success", PartitionState.OK), ("failed", PartitionState.FAILED), (None, PartitionState.FAILED)],
+    ("version", "state", "ends"),
+    [
+        ("3.0.6", "success", PartitionState.OK),
+        ("3.0.6", None, PartitionState.FAILED),
+        ("3.3.2", "success", PartitionState.OK),
+        ("3.3.2", "failed", PartitionState.FAILED),
+        ("3.3.2", None, PartitionState.FAILED),
+    ],
 )
 def test_it_is_followed_to_its_end(
-    airflow: Airflow, ledger: Ledger, run: dict[str, Any], state: str | None, ends: PartitionState
+    airflow: Airflow, ledger: Ledger, run: dict[str, Any], version: str, state: str | None, ends: PartitionState
 ) -> None:
     """It was not deleted because the DAG of the workflow does not have it."""
+    airflow.version = version
+    airflow.runs = {"another": {**run, "dag_run_id": "another", "dag_id": "other"}, **airflow.runs}
     batch = Backfill(flow, ONE, "b", ledger=ledger)
     progress = batch.launch(AirflowLauncher(airflow.url), listener=(listener := Ends(airflow, state)))
     assert progress.ended == {ends: 1}
@@ -78,3 +87,14 @@ def test_it_is_followed_to_its_end(
     (outcome,) = ledger.batches.iter_outcomes("b")
     assert ("was deleted" in (outcome.error or "")) is (state is None)
     assert ledger.get_run("nightly_1").status is (RunStatus.OK if state == "success" else RunStatus.FAILED)
+
+
+def test_what_another_ledger_has_of_it_is_lost(airflow: Airflow, ledger: Ledger, run: dict[str, Any]) -> None:
+    """Its tasks say so, in the DAG that it is of."""
+    airflow.had_ledger, other = True, open_ledger("memory://")
+    batch = Backfill(flow, ONE, "b", ledger=other)
+    launched = {"run_id": "nightly_1", "engine": "airflow", "state": PartitionState.LAUNCHED, "last_seen_at": NOON}
+    other.batches.put(replace(batch.record(), engine="airflow"))
+    other.batches.record_outcomes("b", [PartitionRun(partition="date=2012-01-02|tier=T2", **launched)])  # type: ignore[arg-type]
+    progress = batch.launch(AirflowLauncher(airflow.url), listener=Ends(airflow, "success"))
+    assert progress.ended == {PartitionState.PARTIAL: 1}

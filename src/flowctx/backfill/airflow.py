@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from flowctx.backfill.again import as_another_run, had_params_of_batch, needs_another_run
-from flowctx.backfill.airflow_api import AirflowApi
-from flowctx.backfill.airflow_dag import LIVE, AirflowDag, run_path, time_of
+from flowctx.backfill.airflow_api import AirflowApi, run_path
+from flowctx.backfill.airflow_dag import LIVE, AirflowDag, time_of
 from flowctx.backfill.http import Answer
 from flowctx.backfill.polling import MAX_ACTIVE, PollingLauncher, UnderWay, WhichPartition, under_way_otherwise
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
@@ -69,6 +69,8 @@ class AirflowLauncher(PollingLauncher):
         self._named = dag_id
         #: The DAGs of workflows that were checked, or whose runs were looked for.
         self._dags: dict[str, AirflowDag] = {}
+        #: The DAGs of runs that those do not have.
+        self._elsewhere: dict[str, str] = {}
 
     # -- launching --------------------------------------------------------------------------------------------------
 
@@ -163,17 +165,16 @@ class AirflowLauncher(PollingLauncher):
 
     def _run(self, batch: BatchRecord, dag: AirflowDag, run_id: str) -> Mapping[str, Any] | None:
         """Return a run of a batch, of a workflow's DAG or else of any other; ``None``, if it was deleted."""
-        answer = dag.run(run_id)
-        return self._elsewhere(batch, run_id) if answer.status == 404 else answer.data
+        answer = self._api.call("GET", run_path(self._elsewhere.get(run_id, dag.dag_id), run_id))
+        return self._found_elsewhere(batch, run_id) if answer.status == 404 else answer.data
 
-    def _elsewhere(self, batch: BatchRecord, run_id: str) -> Mapping[str, Any] | None:
+    def _found_elsewhere(self, batch: BatchRecord, run_id: str) -> Mapping[str, Any] | None:
         """Return a run of a batch, whatever its DAG is called; ``None``, where there is none that we may see."""
         try:
-            for run in self._api.pages("/dags/~/dagRuns", "dag_runs", run_id_pattern=run_id):
-                if run["dag_run_id"] == run_id and (run.get("conf") or {}).get("batch_id") == batch.batch_id:
+            for run in self._api.runs_named(run_id):
+                if (run.get("conf") or {}).get("batch_id") == batch.batch_id:
+                    self._elsewhere[run_id] = run["dag_id"]
                     return run
-                if run_id not in run["dag_run_id"]:  # this Airflow does not know what it is asked, and lists all
-                    return None
         except EngineUnavailable:
             raise
         except EngineError:
@@ -208,6 +209,8 @@ class AirflowLauncher(PollingLauncher):
     def had_ledger(self, run: PartitionRun) -> bool:
         """Return whether a run says that it had a ledger; see :meth:`AirflowDag.had_ledger`."""
         dag = self._dags.get(run.workflow)
+        if dag is not None and run.run_id in self._elsewhere:
+            dag = replace(dag, dag_id=self._elsewhere[run.run_id])
         return dag is not None and dag.had_ledger(run.run_id)
 
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
@@ -215,7 +218,7 @@ class AirflowLauncher(PollingLauncher):
         for run in runs:
             dag_id = self._named or run.workflow or batch.workflow
             answer = self._api.call("GET", run_path(dag_id, run.run_id))
-            if answer.status == 404 and (found := self._elsewhere(batch, run.run_id)) is not None:
+            if answer.status == 404 and (found := self._found_elsewhere(batch, run.run_id)) is not None:
                 answer = Answer(200, found)
             if answer.status == 200:
                 if answer.data["state"] not in LIVE:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
+from urllib.parse import quote
 
 from flowctx.backfill.http import Answer, JsonClient
 from flowctx.backfill.polling import PAGE
+from flowctx.core.engine_versions import numbers
 from flowctx.core.errors import EngineError
+
+#: From this version on, runs of all DAGs can be looked for by their id; before, all are listed whatever is asked for.
+_FINDS_RUNS: Final = (3, 1, 0)
 
 
 class AirflowApi:
@@ -95,6 +100,22 @@ class AirflowApi:
             offset += len(answer[field])
             total = answer.get("total_entries") or 0 if answer[field] else 0
 
+    def runs_named(self, run_id: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the runs that have an id, of any DAG that we may see.
+
+        Raises:
+            EngineError: It does not say.
+        """
+        if numbers(self.version) >= _FINDS_RUNS:
+            found = self.pages("/dags/~/dagRuns", "dag_runs", run_id_pattern=run_id)
+            yield from (run for run in found if run["dag_run_id"] == run_id)
+            return
+        wanted = {"dag_run_ids": [run_id], "page_limit": PAGE}
+        answer = self.call("POST", "/dags/~/dagRuns/~/taskInstances/list", body=wanted)
+        for dag_id in sorted({instance["dag_id"] for instance in answer.data.get("task_instances", ())}):
+            if (run := self.call("GET", run_path(dag_id, run_id))).status == HTTPStatus.OK:
+                yield run.data
+
     def no_dag(self, dag_id: str, made_by: str) -> EngineError:
         """Say that there is no such DAG, and what to do."""
         return EngineError(
@@ -140,3 +161,8 @@ class AirflowApi:
         heard = scheduler.get("latest_scheduler_heartbeat")
         since = f"has not been heard of since {heard}" if heard else "was never heard of"
         return f"the scheduler of Airflow at {self.client.url} {since}; see whether it runs: airflow scheduler"
+
+
+def run_path(dag_id: str, run_id: str) -> str:
+    """Return where the API has a run."""
+    return f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"

@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from flowctx.backfill.again import had_params
-from flowctx.backfill.airflow_api import AirflowApi
+from flowctx.backfill.airflow_api import AirflowApi, run_path
 from flowctx.backfill.airflow_tasks import (
     Task,
     failed_without_task,
@@ -269,11 +269,6 @@ class AirflowDag:
 
     def _path(self, run_id: str) -> str:
         return run_path(self.dag_id, run_id)
-
-
-def run_path(dag_id: str, run_id: str) -> str:
-    """Return where the API has a run."""
-    return f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
 
 
 def time_of(text: str | None) -> datetime | None:
