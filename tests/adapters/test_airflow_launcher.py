@@ -266,6 +266,17 @@ def test_what_a_run_has_no_more_does_not_run_again(airflow: Airflow, ledger: Led
     assert [body["task_ids"] for body in airflow.cleared] == [["check"]] * 3
 
 
+def test_of_a_mapped_step_the_instance_that_failed_runs_again(airflow: Airflow, ledger: Ledger) -> None:
+    """What the others have handed on stays."""
+    ended = {"state": "success", "try_number": 1, "operator_name": "StepOperator"}
+    airflow.tasks = [{"task_id": "load", "map_index": n, **ended} for n in (0, 2)]
+    airflow.tasks += [{"task_id": "load", "map_index": 1, **ended, "state": "failed"}]
+    airflow.tasks += [{"task_id": "check", **ended, "state": "upstream_failed"}]
+    assert fill(airflow, ledger).failed == 3
+    Backfill(flow, SOME, "b", ledger=ledger).launch(AirflowLauncher(airflow.url), retry_failed=True)
+    assert [body["task_ids"] for body in airflow.cleared] == [["check", ["load", 1]]] * 3
+
+
 def test_a_run_that_skipped_all_that_it_has_was_skipped(airflow: Airflow, ledger: Ledger) -> None:
     """A task that its DAG has no more does not make it a success."""
     airflow.tasks = [{"task_id": step, "state": "skipped", "try_number": 1} for step in flow.steps]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowctx.backfill.airflow_tasks import failed_without_task, never_ran, state_of_run, tasks_by_id, tasks_to_run
+from flowctx.backfill.airflow_tasks import failed_without_task, never_ran, state_of_run, tasks_by_id, to_run
 from flowctx.core.batches.records import PartitionState
 
 CHAIN = tasks_by_id(
@@ -98,7 +98,7 @@ def test_each_mapped_instance_has_its_own_word() -> None:
     before = [{"task_id": name, "downstream_task_ids": ["publish"]} for name in ("fetch", "check")]
     tasks = tasks_by_id([*before, {"task_id": "publish", "trigger_rule": "none_failed"}])
     unrun = never_ran(RUN, found, tasks, lambda task: None)
-    assert (unrun, tasks_to_run(found, unrun)) == ({"fetch", "publish"}, ["check", "fetch", "publish"])
+    assert (unrun, to_run(found, unrun)) == ({"fetch", "publish"}, ["check", "fetch", "publish"])
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,15 @@ def test_a_run_that_was_ended_has_mapped_nothing(run: str, beside: str, ended: s
 def test_what_is_cleared_is_what_is_missing() -> None:
     """Failed tasks, those that waited for them, and those that never ran are to run again."""
     found = instances(("success", 2), ("failed", 1), ("skipped", 0))
-    assert tasks_to_run(found, never_ran(RUN, found, CHAIN, lambda task: None)) == ["three", "two"]
+    assert to_run(found, never_ran(RUN, found, CHAIN, lambda task: None)) == ["three", "two"]
+
+
+def test_an_instance_that_failed_runs_again_alone() -> None:
+    """Others of its mapped task stay as they are, unless that never ran as a whole."""
+    found = [instance_of("fetch", n, state, 1) for n, state in enumerate(["success", "failed", "up_for_retry"])]
+    found.append(instance_of("publish", -1, "upstream_failed", 0))
+    assert to_run(found, ()) == ["publish", ("fetch", 1), ("fetch", 2)]
+    assert to_run(found, ("fetch",)) == ["fetch", "publish"]
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,17 @@ from urllib.parse import quote
 from flowctx.backfill.again import had_params
 from flowctx.backfill.airflow_api import AirflowApi, run_path
 from flowctx.backfill.airflow_tasks import (
+    Marker,
     Task,
     failed_without_task,
     ids_of_steps,
+    marker_of,
+    markers,
     may_wait,
     never_ran,
     state_of_run,
     tasks_by_id,
-    tasks_to_run,
+    to_run,
 )
 from flowctx.backfill.http import Answer
 from flowctx.core.batches.records import Job, PartitionRun, PartitionState
@@ -115,9 +118,9 @@ class AirflowDag:
             return False
         if not (instances := self._instances(before.run_id)):
             return False
-        tasks = set(tasks_to_run(instances, self._never_ran(run, instances)))
+        tasks = set(to_run(instances, self._never_ran(run, instances)))
         if job.before is not None and job.before.state is PartitionState.SKIPPED:
-            tasks |= {instance["task_id"] for instance in instances if instance["state"] == "skipped"}
+            tasks |= {marker_of(instance) for instance in instances if instance["state"] == "skipped"}
         # Somebody may have marked a task, or the run, as successful, and the step has not run for all that.
         refreshing = {step.name for step in self.workflow.steps.values() if step.refresh}
         more = {job.from_step} if job.from_step else refreshing
@@ -144,12 +147,12 @@ class AirflowDag:
         conf = run["conf"] or {}
         return had_params(self.workflow, conf, job.params, exactly=not recorded, resumes="resume_from" in conf)
 
-    def _clear(self, run_id: str, tasks: Collection[str]) -> bool:
+    def _clear(self, run_id: str, tasks: Collection[Marker]) -> bool:
         """Clear tasks of a run and what follows them, to run with the latest code; returns whether it is there."""
         body: dict[str, Any] = {
             "dry_run": False,
             "dag_run_id": run_id,
-            "task_ids": sorted(tasks),
+            "task_ids": markers(tasks),
             "only_failed": False,
             "include_downstream": True,
             "reset_dag_runs": True,

@@ -9,6 +9,8 @@ from typing import Any, Final, NamedTuple
 from flowctx.core.batches.records import PartitionState
 
 Instance = Mapping[str, Any]
+#: A task, or one of the instances of a mapped task: of that, the others stay as they are.
+Marker = str | tuple[str, int]
 
 #: Operators whose tasks run a step: one that is successful and was never tried was marked so.
 _STEP_OPERATORS: Final = ("StepOperator", "@task.step")
@@ -205,10 +207,27 @@ def state_of_run(
     return state
 
 
-def tasks_to_run(instances: Iterable[Instance], unrun: Collection[str]) -> list[str]:
-    """Return the tasks that a run needs again to be whole: those that failed, and those that never ran."""
-    rest = {instance["task_id"] for instance in instances if instance["state"] not in ("success", "skipped")}
-    return sorted(rest | set(unrun))
+def to_run(instances: Iterable[Instance], unrun: Collection[str]) -> list[Marker]:
+    """Return what a run needs again to be whole: what failed, and the tasks that never ran."""
+    rest = {marker_of(instance) for instance in instances if instance["state"] not in ("success", "skipped")}
+    return markers(rest | set(unrun))
+
+
+def marker_of(instance: Instance) -> Marker:
+    """Return how Airflow is told of an instance: a task, or of a mapped one also which of its instances it is."""
+    task_id, map_index = _place(instance)
+    return task_id if map_index < 0 else (task_id, map_index)
+
+
+def markers(some: Collection[Marker]) -> list[Marker]:
+    """Return tasks, and instances of others, in order.
+
+    Example:
+        >>> markers({"load", ("load", 1), ("check", 2)})
+        ['load', ('check', 2)]
+    """
+    tasks = sorted(one for one in some if isinstance(one, str))
+    return [*tasks, *sorted(one for one in some if not isinstance(one, str) and one[0] not in tasks)]
 
 
 def ids_of_steps(tasks: Iterable[Mapping[str, Any]]) -> dict[str, str]:
