@@ -9,11 +9,12 @@ import pytest
 from adapters.engine_servers import Airflow, Dagster, Server
 from adapters.recorded_parts import record_failure
 from backfill.flows import flow
-from flowctx import Backfill
+from flowctx import Backfill, PartitionKey
 from flowctx.backfill import LaunchListener, LaunchProgress
 from flowctx.backfill.airflow import AirflowLauncher
 from flowctx.backfill.dagster import DagsterLauncher
 from flowctx.backfill.dagster_config import RUN_TAG
+from flowctx.cli.standing import ask_engine
 from flowctx.core.batches.records import PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
@@ -26,7 +27,7 @@ def ledger() -> Ledger:
     return open_ledger("memory://")
 
 
-def launch(server: Server, ledger: Ledger, params: dict[str, Any], **how: Any) -> LaunchProgress:
+def launch(server: Server, ledger: Ledger, params: Any, **how: Any) -> LaunchProgress:
     """Launch one partition of a batch."""
     launcher = AirflowLauncher(server.url) if isinstance(server, Airflow) else DagsterLauncher(server.url)
     return Backfill(flow, "date=2012-01-02,tier=T2", "b", params=params, ledger=ledger).launch(launcher, **how)
@@ -175,3 +176,82 @@ def test_what_a_run_was_given_beside_the_parameters_of_the_batch_stays(airflow: 
     record_failure(ledger, "airflow", run_id, number=3)
     launch(airflow, ledger, {}, retry_failed=True)
     assert ([body["dag_run_id"] for body in airflow.cleared], len(airflow.runs)) == ([run_id], 1)
+
+
+def number_of(key: PartitionKey) -> dict[str, Any]:
+    """Make the parameters of a partition."""
+    return {"number": 2 if str(key) == "date=2012-01-02|tier=T2" else 1 / 0}
+
+
+@pytest.mark.parametrize("first", [{"number": 1}, {}])
+def test_what_a_function_makes_of_a_partition_is_compared_on_airflow(
+    airflow: Airflow, ledger: Ledger, first: dict[str, Any]
+) -> None:
+    """Not only what all partitions have; of what is not selected, nothing is made."""
+    airflow.most = 100
+    launch(airflow, open_ledger("memory://"), first)
+    (run,) = airflow.runs.values()
+    airflow.runs["beside"] = {**run, "dag_run_id": "beside", "partition_key": "2012-01-03|T1"}
+    assert launch(airflow, ledger, number_of).ended == {PartitionState.OK: 1}
+    assert len(airflow.runs) == 3
+    assert launch(airflow, open_ledger("memory://"), number_of).before == {PartitionState.OK: 1}
+    assert len(airflow.runs) == 3
+
+
+@pytest.mark.parametrize("first", [{"number": 1}, {}])
+def test_what_a_function_makes_of_a_partition_is_compared_on_dagster(
+    dagster: Dagster, ledger: Ledger, first: dict[str, Any]
+) -> None:
+    """As on Airflow."""
+    launch(dagster, open_ledger("memory://"), first)
+    assert launch(dagster, ledger, number_of).ended == {PartitionState.OK: 1}
+    assert len(dagster.runs) == 2
+    assert launch(dagster, open_ledger("memory://"), number_of).before == {PartitionState.OK: 1}
+    assert len(dagster.runs) == 2
+
+
+def status_on(engine: str, server: Server, ledger: Ledger) -> None:
+    """Note what an engine has of a batch, as ``flowctx status --on`` does."""
+    assert ask_engine(ledger, "b", engine, server.url, [flow]) == []
+
+
+@pytest.mark.parametrize(("first", "then"), OTHERS)
+def test_airflow_runs_what_was_noted_before_the_batch_had_parameters(
+    airflow: Airflow, ledger: Ledger, first: dict[str, Any], then: dict[str, Any]
+) -> None:
+    """Whoever planned the batch says with which ones; what has those is done, and what is recorded stays."""
+    airflow.most = 100
+    launch(airflow, open_ledger("memory://"), first)
+    status_on("airflow", airflow, ledger)
+    assert launch(airflow, ledger, then).ended == {PartitionState.OK: 1}
+    assert len(airflow.runs) == 2
+    other = open_ledger("memory://")
+    status_on("airflow", airflow, other)
+    assert launch(airflow, other, then).before == {PartitionState.OK: 1}
+    assert len(airflow.runs) == 2
+
+
+@pytest.mark.parametrize(("first", "then"), OTHERS)
+def test_dagster_runs_what_was_noted_before_the_batch_had_parameters(
+    dagster: Dagster, ledger: Ledger, first: dict[str, Any], then: dict[str, Any]
+) -> None:
+    """As on Airflow."""
+    launch(dagster, open_ledger("memory://"), first)
+    status_on("dagster", dagster, ledger)
+    assert launch(dagster, ledger, then).ended == {PartitionState.OK: 1}
+    assert len(dagster.runs) == 2
+    other = open_ledger("memory://")
+    status_on("dagster", dagster, other)
+    assert launch(dagster, other, then).before == {PartitionState.OK: 1}
+    assert len(dagster.runs) == 2
+
+
+def test_nothing_is_started_beside_what_was_noted_under_way(airflow: Airflow, ledger: Ledger) -> None:
+    """With other parameters than the batch was planned with since."""
+    airflow.most = 100
+    launch(airflow, open_ledger("memory://"), {"number": 1})
+    (run,) = airflow.runs.values()
+    airflow.state = run["state"] = "running"
+    status_on("airflow", airflow, ledger)
+    assert launch(airflow, ledger, {"number": 2}, listener=EndsSoon(airflow)).ended == {PartitionState.FAILED: 1}
+    assert len(airflow.runs) == 1

@@ -14,7 +14,7 @@ from typing import Any
 from flowctx.backfill import graphql
 from flowctx.backfill.again import going_on
 from flowctx.backfill.dagster_api import DagsterApi
-from flowctx.backfill.dagster_config import RUN_TAG, has_params, run_again, run_config, run_tags
+from flowctx.backfill.dagster_config import RUN_TAG, has_params, run_again, run_config, run_tags, with_params
 from flowctx.backfill.dagster_retries import is_retry_awaited, is_to_be_retried, is_undecided, retry_of
 from flowctx.backfill.dagster_runs import (
     BATCH_TAGS,
@@ -239,9 +239,7 @@ class DagsterLauncher(PollingLauncher):
                     continue
                 is_ours = is_of(run, workflow, jobs, batch.batch_id)
                 if is_ours and scheme is not None and (keys := [str(key) for key in partitions_of(run, scheme)]):
-                    is_other = not has_params(run, workflow, batch)
-                    states = self._partition_runs(run, keys, workflow)
-                    yield from (replace(state, other_params=is_other) for state in states)
+                    yield from with_params(self._partition_runs(run, keys, workflow), run, workflow, batch)
 
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
         """Terminate runs, and yield those that are over; one that is just starting, or is at a step, is asked again."""

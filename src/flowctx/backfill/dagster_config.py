@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from flowctx.backfill.again import had_params, had_params_of_batch
@@ -49,8 +50,25 @@ def has_params(run: Mapping[str, Any], workflow: Workflow, params: Mapping[str, 
         >>> has_params(run, flow, {"limit": 2, "fund": "GROWTH"}), has_params(run, flow, {"limit": 1})
         (True, False)
     """
-    resource = ((run["runConfig"] or {}).get("resources") or {}).get(f"{workflow.name}_params") or {}
-    given, resumes = resource.get("config") or {}, f"{TAG_PREFIX}resume_from" in tags_of(run)
+    given, resumes = _given(run, workflow), _resumes(run)
     if isinstance(params, BatchRecord):  # the ledger that has the run before tells what was done
         return resumes or had_params_of_batch(workflow, given, params)
     return had_params(workflow, given, params, resumes=resumes)
+
+
+def with_params(
+    states: Iterable[PartitionRun], run: Mapping[str, Any], workflow: Workflow, batch: BatchRecord
+) -> Iterator[PartitionRun]:
+    """Yield how partitions of a run stand, with what it was given, and whether the batch has other parameters."""
+    given, others = None if _resumes(run) else _given(run, workflow), not has_params(run, workflow, batch)
+    yield from (replace(state, other_params=others, given=given) for state in states)
+
+
+def _given(run: Mapping[str, Any], workflow: Workflow) -> Mapping[str, Any]:
+    resource = ((run["runConfig"] or {}).get("resources") or {}).get(f"{workflow.name}_params") or {}
+    given: Mapping[str, Any] = resource.get("config") or {}
+    return given
+
+
+def _resumes(run: Mapping[str, Any]) -> bool:
+    return f"{TAG_PREFIX}resume_from" in tags_of(run)

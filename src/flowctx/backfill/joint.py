@@ -159,6 +159,9 @@ class JointBackfill:
             streams.append(_placed(plan, work, stage, rank))
         return (item for _, item in heapq.merge(*streams, key=itemgetter(0)))
 
+    def _had_made_params(self, run: PartitionRun) -> bool:
+        return next(plan for plan in self.plans if plan.workflow.name == run.workflow).had_made_params(run)
+
     def launch(
         self,
         launcher: Launcher | BulkLauncher,
@@ -213,7 +216,7 @@ class JointBackfill:
                 max_failures=max_failures,
                 listener=listener or LaunchListener(),
                 decide=lambda known: self._reconciled(known, extend=extend, accept_changes=accept_changes),
-                settling=Settling(self.ledger, self.batch_id, launcher),
+                settling=Settling(self.ledger, self.batch_id, launcher, had_made_params=self._had_made_params),
             ),
         )
         return replace(launch.to_the_end(), params_kept=True in kept and False not in kept)

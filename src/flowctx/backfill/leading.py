@@ -97,6 +97,8 @@ class LeadLaunch(ABC):
         self.progress = LaunchProgress(total=options.total, before=options.before)
         #: When it began to lead, on the ledger's clock.
         self.led_at: datetime | None = None
+        #: Whether the batch had its parameters by then.
+        self.was_planned = True
         self.me = f"{platform.node()}:{os.getpid()}:{uuid4().hex[:8]}"
         #: Whether it still is the one who launches the batch, as its last sign of life was answered.
         self.leads = True
@@ -184,7 +186,7 @@ class LeadLaunch(ABC):
         if self.settling is None:
             yield from found
             return
-        for settled in self.settling.settle_all(found, workflow.name, self.led_at):
+        for settled in self.settling.settle_all(found, workflow.name, self.led_at, was_planned=self.was_planned):
             if settled.lost:
                 self.lost_runs.append(settled.noted.partition)
             if settled.beside:
@@ -240,6 +242,7 @@ class LeadLaunch(ABC):
     def decided(self, known: BatchRecord | None) -> BatchRecord:
         """Return what the batch asks for from now on, given what is known of it."""
         self.batch = replace(self.decide(known), engine=self._engine.engine)
+        self.was_planned = known is None or known.selection is not None
         self.progress.total = sum(one.total or 0 for one in self.batch.by_workflow()) or self.progress.total
         return self.batch
 

@@ -9,13 +9,14 @@ from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any
 
-from flowctx.backfill.again import RunsAgain, compared, not_done
+from flowctx.backfill.again import RunsAgain, compared, had_params, not_done
 from flowctx.backfill.bulk import BulkLaunch, BulkLauncher, BulkWork
 from flowctx.backfill.launching import Launch
 from flowctx.backfill.leading import LaunchOptions
 from flowctx.backfill.order import own_mappings
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
 from flowctx.backfill.same_batch import (
+    checked_batch_id,
     known_batch,
     refuse_another,
     refuse_another_workflow,
@@ -43,7 +44,7 @@ from flowctx.core.partitions.selection import Selection
 from flowctx.core.renames import warn_renamed
 from flowctx.core.workflow.definition import Workflow, expect_workflow
 from flowctx.core.workflow.import_path import import_path_of, refuse_while_imported
-from flowctx.core.workflow.run_request import RunRequest, batch_id_problem
+from flowctx.core.workflow.run_request import RunRequest
 from flowctx.ledger import ledger_or_default
 
 #: Makes the parameters of one partition.
@@ -116,7 +117,7 @@ class Backfill:
             raise BatchError(f"the selection is not one of the partitions of workflow {workflow.name!r}")
         if not self.selection:
             raise BatchError(f"nothing of workflow {workflow.name!r} is selected; a batch needs a partition")
-        self.batch_id = _batch_id(batch_id)
+        self.batch_id = checked_batch_id(batch_id)
         self.params_of = params if callable(params) else None
         self.params: Mapping[str, Any] = self._read_params(params_of_all(params))
         found = ledger_or_default(ledger)
@@ -241,8 +242,7 @@ class Backfill:
         Raises:
             NotDue: Some are not; the message says which, and what to select instead.
         """
-        early = self.selection - self.scheme.due_keys(now)
-        if early:
+        if early := self.selection - self.scheme.due_keys(now):
             due = self.scheme.due(early[0])
             raise NotDue(
                 f"{len(early):,} of the {len(self.selection):,} partitions are not due yet, {early[0]} until "
@@ -277,13 +277,11 @@ class Backfill:
                 before = known.get(str(key))
                 if before is None or again.runs(before, engine):
                     job = self.job(key, before)
-                    if before is None:
-                        yield job
-                        continue
-                    here = engine in (None, "local")  # runs here find out when they read the run that they go on with
-                    accepted = replace(job, accept_changes=again.accept_changes)
-                    job = accepted if here else self._compared(job, before, again)
-                    yield replace(job, from_step=again.from_step)
+                    if before is not None and engine in (None, "local"):  # it is compared when it is read there
+                        job = replace(job, accept_changes=again.accept_changes, from_step=again.from_step)
+                    elif before is not None:
+                        job = replace(self._compared(job, before, again), from_step=again.from_step)
+                    yield job
                 else:
                     yield before
             size = _CHUNK
@@ -305,6 +303,13 @@ class Backfill:
         of_steps = self.params_of.step_config(key) if isinstance(self.params_of, PartitionParams) else None
         request = RunRequest(batch_id=self.batch_id, step_config=of_steps)
         return Job(key=key, run_id=run_id, params=params, request=request, before=before)
+
+    def had_made_params(self, run: PartitionRun) -> bool:
+        """Return whether a run had what a function makes of its partition, as far as its engine tells."""
+        if self.params_of is None or run.given is None:
+            return True
+        key = self.scheme.check(run.partition)
+        return key not in self.selection or had_params(self.workflow, run.given, self.job(key, None).params)
 
     def _compared(self, job: Job, before: PartitionRun, again: RunsAgain) -> Job:
         """Return a job, and how the run before differs; one that is not recorded had the parameters of the batch."""
@@ -367,7 +372,7 @@ class Backfill:
             max_failures=max_failures,
             listener=listener or LaunchListener(),
             decide=lambda known: self._reconciled(known, extend=extend, accept_changes=accept_changes),
-            settling=Settling(self.ledger, self.batch_id, launcher, self.workflow.name),
+            settling=Settling(self.ledger, self.batch_id, launcher, self.workflow.name, self.had_made_params),
         )
         return replace(self._launch(launcher, batch, options, again), params_kept=self.keeps_params)
 
@@ -392,9 +397,3 @@ class Backfill:
             )
         importable(self.workflow)
         return BulkWork(self.ledger, self.workflow, self.selection, self.params, again)
-
-
-def _batch_id(batch_id: object) -> str:
-    if (problem := batch_id_problem(batch_id)) is not None:
-        raise BatchError(problem)
-    return str(batch_id)

@@ -20,8 +20,20 @@ from flowctx.core.partitions.selection import Selection
 from flowctx.core.printable import amount, brief
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.parameters import check_known
+from flowctx.core.workflow.run_request import batch_id_problem
 
 logger = logging.getLogger("flowctx")
+
+
+def checked_batch_id(batch_id: object) -> str:
+    """Return the id of a batch.
+
+    Raises:
+        BatchError: It cannot be one.
+    """
+    if (problem := batch_id_problem(batch_id)) is not None:
+        raise BatchError(problem)
+    return str(batch_id)
 
 
 def known_batch(ledger: Ledger, batch_id: str, workflows: Iterable[str]) -> BatchRecord | None:

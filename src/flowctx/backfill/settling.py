@@ -115,6 +115,8 @@ class Settling(NamedTuple):
     launcher: object
     #: The workflow of runs that do not say theirs.
     workflow: str = ""
+    #: Whether a run, of which its engine tells what it was given, had what a function makes of its partition.
+    had_made_params: Callable[[PartitionRun], bool] = lambda run: True
 
     def settle(
         self, outcome: PartitionRun, asked_at: datetime | None = None, noted: PartitionRun | None = None
@@ -131,12 +133,19 @@ class Settling(NamedTuple):
         return settle_run(self.ledger, workflow, outcome, asked_at, is_lost=lost)
 
     def settle_all(
-        self, found: Iterator[PartitionRun], workflow: str, asked_at: datetime | None
+        self, found: Iterator[PartitionRun], workflow: str, asked_at: datetime | None, *, was_planned: bool = True
     ) -> Iterator[SettledRun]:
         """Settle runs of one workflow; what was known before is read for many at a time.
 
         One with other parameters than those of the batch is left out, unless it was known; while it is under way, its
         partition cannot run.
+
+        Args:
+            found: What the engine says of them.
+            workflow: The workflow's name.
+            asked_at: A time on the ledger's clock before the engine was asked.
+            was_planned: Whether the batch had its parameters before: of one that had not, only what is recorded is
+                known, since what was noted of the others was not compared.
         """
         while some := list(islice(found, PAGE)):
             texts = {run.partition for run in some}
@@ -144,11 +153,18 @@ class Settling(NamedTuple):
             known = {run.partition: run for run in outcomes}
             for run in some:
                 before = known.get(run.partition)
-                is_known = before is not None and before.run_id == run.run_id and before.attempt > 0
-                if is_known or not run.other_params:
-                    yield self.settle(replace(run, workflow=workflow), asked_at, before)
+                noted = before if before is not None and before.run_id == run.run_id and before.attempt > 0 else None
+                is_known = noted is not None and (was_planned or noted.recorded)
+                run = replace(run, workflow=workflow)
+                if is_known or not (run.other_params or not self.had_made_params(run)):
+                    yield self.settle(run, asked_at, before)
                 elif not run.state.ended:
-                    yield self._not_beside(replace(run, workflow=workflow))
+                    yield self._not_beside(run)
+                elif noted is not None and noted.state.done:
+                    why = "it had other parameters than the batch was planned with since"
+                    again = replace(run, state=PartitionState.PARTIAL, error=why, ended_at=None)
+                    again = replace(again, last_seen_at=self.ledger.now())
+                    yield SettledRun(again, again)
 
     def _not_beside(self, run: PartitionRun) -> SettledRun:
         why, now = f"{run.engine.title()}: {under_way_otherwise(run.run_id)}", self.ledger.now()
