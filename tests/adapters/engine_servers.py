@@ -338,7 +338,8 @@ class Dagster(Server):
         retry = f"{run['runId'].partition('~')[0]}~{number}"
         own = [tag for tag in run["tags"] if tag["key"] != "dagster/will_retry"]
         status = "SUCCESS" if number == self.retries else "FAILURE"
-        self.runs[retry] = {**_dagster_run(retry, own, status), "config": run["config"], "location": run["location"]}
+        of_run = {"config": run["config"], "location": run["location"], "parentRunId": run["runId"]}
+        self.runs[retry] = {**_dagster_run(retry, own, status), **of_run}
         run["tags"].append({"key": "dagster/auto_retry_run_id", "value": retry})
         return before
 

@@ -9,6 +9,7 @@ import pytest
 from adapters.engine_servers import Dagster
 from backfill.flows import flow
 from flowctx import Backfill
+from flowctx.backfill import LaunchListener, LaunchProgress
 from flowctx.backfill.dagster import DagsterLauncher
 from flowctx.backfill.dagster_config import RUN_TAG
 from flowctx.core.batches.outcomes import winning_outcome
@@ -119,6 +120,33 @@ def test_of_runs_that_go_on_with_each_other_the_last_counts(
     put(dagster, ledger, [{**run, "startTime": run["endTime"], "updateTime": run["endTime"]} for run in runs])
     found = list(DagsterLauncher(dagster.url).find(ledger.batches.get("b"), flow))
     assert winning_outcome(found).run_id == counts
+
+
+class Fails(LaunchListener):
+    """Lets a run fail once it is followed."""
+
+    def __init__(self, dagster: Dagster, run_id: str) -> None:
+        self.dagster, self.run_id = dagster, run_id
+
+    def tick(self, progress: LaunchProgress) -> None:
+        if progress.under_way:
+            self.dagster.runs[self.run_id]["status"] = "FAILURE"
+
+
+@pytest.mark.parametrize("deleted", [(), ("b",)])
+def test_a_retry_of_the_first_run_is_none_of_what_goes_on_with_it(
+    dagster: Dagster, ledger: Ledger, deleted: tuple[str, ...]
+) -> None:
+    """Dagster's UI hands on all tags to a run of which somebody has chosen the steps."""
+    runs = (*AUTO[:2], again("chosen", "a", "STARTED", 4, **{"dagster/auto_retry_run_id": "b"}))
+    put(dagster, ledger, [{**run, "startTime": 1.0, "updateTime": run["endTime"]} for run in runs])
+    for run_id in deleted:
+        del dagster.runs[run_id]
+    plan = Backfill(flow, f"{DAY},tier=T1", "b", params={"number": 1}, ledger=open_ledger("memory://"))
+    plan.launch(DagsterLauncher(dagster.url), listener=Fails(dagster, "chosen"))
+    assert plan.ledger is not None
+    (outcome,) = plan.ledger.batches.iter_outcomes("b")
+    assert (outcome.run_id, outcome.state) == ("chosen", PartitionState.FAILED)
 
 
 @pytest.mark.parametrize("deleted", [(), ("b",)])

@@ -213,7 +213,7 @@ class DagsterLauncher(PollingLauncher):
             run, jobs = found.get(run_id), [active[which].job for which in some]
             if run is None:
                 yield from ((which, self._deleted(active[which])) for which in some)
-            elif (retry := retry_of(run)) is not None:
+            elif (retry := self.api.retry_of(run)) is not None:
                 yield from ((w, self._launched(active[w].job, retry, active[w].run.attempt + 1)) for w in some)
             elif run["status"] not in LIVE and not is_retry_awaited(run) and run_id not in undecided - self._undecided:
                 states = self._partition_runs(run, [job.partition for job in jobs], self._targets[name].workflow)
@@ -262,7 +262,7 @@ class DagsterLauncher(PollingLauncher):
         for run_id in ids:
             found_run = found.get(run_id)
             state = self._stopped(batch, left[run_id][0], found_run)
-            if found_run is not None and (retry := retry_of(found_run)) is not None:
+            if found_run is not None and (retry := self.api.retry_of(found_run)) is not None:
                 left[retry] += [replace(run, run_id=retry, attempt=run.attempt + 1) for run in left.pop(run_id)]
             elif state.state.ended:
                 state = replace(state, ended_at=state.ended_at or datetime.now(UTC))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flowctx.backfill import graphql
+from flowctx.backfill.dagster_retries import retry_of
 from flowctx.backfill.dagster_runs import retried_by
 from flowctx.backfill.dagster_starting import Place, place_of
 from flowctx.backfill.http import JsonClient
@@ -102,6 +103,15 @@ class DagsterApi:
             if len(page) < PAGE:
                 return
             cursor = page[-1]["runId"]
+
+    def retry_of(self, run: Mapping[str, Any]) -> str | None:
+        """Return the id of the run that Dagster has made in the place of one that failed, if it has.
+
+        Dagster's UI hands the tag that says so on to a run of which somebody has chosen the steps.
+        """
+        if (retry := retry_of(run)) is None:
+            return None
+        return retry if any(one["parentRunId"] == run["runId"] for one in self.runs({"runIds": [retry]}, 1)) else None
 
     def begun_by(self, run: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], str | None]:
         """Return a run and those that it goes on with, the last first; and which of them was deleted, if one was."""
