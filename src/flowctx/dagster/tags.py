@@ -12,7 +12,7 @@ from typing import Final
 import dagster as dg
 
 from flowctx.core.errors import ContextError
-from flowctx.core.workflow.parameters import near_reserved, slip_hint
+from flowctx.core.workflow.parameters import slip_hint
 from flowctx.core.workflow.run_request import RESERVED_NAMES, TAG_PREFIX
 from flowctx.dagster._compat import SCHEDULED_TIME_TAG
 
@@ -119,8 +119,8 @@ def check_tags(tags: Iterable[str], log: logging.Logger, *, strict: bool) -> Non
         ours = name != tag
         if name in (*RESERVED_NAMES, _RUN_TAG) or (not ours and "/" in tag):
             continue
-        slip, meant = near_reserved(name), slip_hint(name)
-        hint = f"did you mean {TAG_PREFIX}{slip}?" if slip else meant or f"there are {', '.join(RESERVED_NAMES)}"
+        meant = slip_hint(name, TAG_PREFIX)
+        hint = meant or f"there are {', '.join(RESERVED_NAMES)}"
         if ours and strict:
             raise ContextError(f"the run's tag {tag!r} means nothing to flowctx; {hint}")
         if ours or meant is not None:

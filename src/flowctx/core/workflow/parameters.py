@@ -231,8 +231,12 @@ def near_reserved(name: str) -> str | None:
     return plain[near[0]] if near else None
 
 
-def slip_hint(name: str) -> str | None:
+def slip_hint(name: str, prefix: str = "") -> str | None:
     """Return what a name may have been meant for, if it looks like more than a parameter.
+
+    Args:
+        name: The name.
+        prefix: What reserved names begin with where it stands.
 
     Example:
         >>> slip_hint("bach_id"), slip_hint("limit")
@@ -242,7 +246,7 @@ def slip_hint(name: str) -> str | None:
     """
     slip = near_reserved(name)
     if slip is not None:
-        return f"did you mean {slip!r}, which says who the run is?"
+        return f"did you mean {prefix + slip!r}, which says who the run is?"
     if nearest(_squeezed(name), ["knownat"], cutoff=_NEAR):
         return "is it to say as of when inputs are read? run(known_at=...) and flowctx run --known-at alone take that."
     return None
