@@ -85,3 +85,23 @@ def test_a_workflow_that_cannot_be_imported_keeps_no_other_from_being_stopped(sh
     printed = shell("cancel", "b", "--on", "airflow")
     assert "airflow was not asked anew of w: there is no file 'w.py' here" in printed
     assert printed.endswith("batch b is canceled; stopped 1 run\n")
+
+
+def test_the_url_of_an_engine_is_that_of_no_other(shell, monkeypatch):
+    """Of another one that has runs of the batch, the environment says where it is."""
+    asked = []
+
+    class Noting(Knowing):
+        def __init__(self, engine: str, url: str | None, *others: object) -> None:
+            super().__init__(engine)
+            asked.append((engine, url))
+
+    monkeypatch.setattr("flowctx.backfill.call.launcher_on", Noting)
+    with closing(open_ledger(os.environ["FLOWCTX_LEDGER_URL"])) as ledger:
+        ledger.batches.put(BatchRecord(batch_id="b", workflow="prices", selection="symbol=IBM|AAPL", created_at=NOW))
+        for symbol, engine in (("IBM", "airflow"), ("AAPL", "dagster")):
+            live = {"state": PartitionState.RUNNING, "last_seen_at": NOW, "workflow": "prices"}
+            run = PartitionRun(partition=f"symbol={symbol}", run_id=engine, engine=engine, **live)
+            ledger.batches.record_outcomes("b", [run])
+    assert "stopped 2 runs" in shell("cancel", "b", "--on", "airflow", "--url", "http://127.0.0.1:1")
+    assert asked == [("airflow", "http://127.0.0.1:1"), ("dagster", None)]

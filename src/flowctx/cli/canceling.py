@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -53,7 +53,8 @@ def cancel(batch_id: str, engine: str | None, url: str | None, targets: Sequence
     for some in [[one] for one in workflows] if engine is not None else [workflows] if workflows else []:
         with _noted(refusals, str(engine or batch.engine)), batches_as_typed():
             unasked += ask_engine(ledger, batch_id, engine, url, some)
-    stopped = sum(_stop(ledger, one, url, refusals) for one in batch.by_workflow())
+    urls = {str(engine or batch.engine): url}  # of other engines, the environment tells
+    stopped = sum(_stop(ledger, one, urls, refusals) for one in batch.by_workflow())
     for why in unasked:
         if why not in [str(exc) for _, exc in refusals]:
             echo(f"not asked anew: {why}", err=True)
@@ -84,7 +85,9 @@ def _noted(refusals: list[tuple[str, EngineError]], engine: str) -> Iterator[Non
         refusals.append((engine, exc))
 
 
-def _stop(ledger: Ledger, batch: BatchRecord, url: str | None, refusals: list[tuple[str, EngineError]]) -> int:
+def _stop(
+    ledger: Ledger, batch: BatchRecord, urls: Mapping[str, str | None], refusals: list[tuple[str, EngineError]]
+) -> int:
     """Stop what is under way of one workflow of a batch, and return how many runs that were."""
     from flowctx.backfill.call import launcher_on  # here, because what runs on this machine needs none of it
 
@@ -98,7 +101,7 @@ def _stop(ledger: Ledger, batch: BatchRecord, url: str | None, refusals: list[tu
         done: list[PartitionRun] = []
         try:
             with _noted(refusals, name):
-                for run in launcher_on(name, url, None, ledger).cancel(batch, runs):
+                for run in launcher_on(name, urls.get(name), None, ledger).cancel(batch, runs):
                     ledger.batches.record_outcomes(batch.batch_id, [replace(run, workflow=batch.workflow)])
                     done.append(run)
                 if left := len(runs) - len(done):
