@@ -155,6 +155,22 @@ def test_a_function_that_makes_no_parameters_is_refused_before_there_is_a_batch(
     ledger.close()
 
 
+def test_a_batch_goes_on_where_the_function_knows_nothing_of_what_is_done(url: str) -> None:
+    """What its first partition had was needed once; only the function of a batch that is not bound to it is tried."""
+    ledger, failing = open_ledger(url), ["date=2012-01-02|tier=T2"]
+    known = {"date=2012-01-02|tier=T1": 1, "date=2012-01-02|tier=T2": 2}
+
+    def made(key: object) -> dict[str, object]:
+        return {"number": known[str(key)], "fail": failing}
+
+    for expected, how in (({"ok": 1, "failed": 1}, {}), ({"ok": 1}, {"retry_failed": True})):
+        batch = Backfill(flow, "date=2012-01-02,tier=T1|T2", "b", params=made, ledger=ledger)
+        assert batch.launch(LocalLauncher(ledger, workers=1), **how).ended == expected
+        failing.clear()
+        known.pop("date=2012-01-02|tier=T1", None)
+    ledger.close()
+
+
 def test_a_function_that_has_changed_is_told(ledger: Ledger) -> None:
     """Its name is the same, so that to ask for the same would say nothing."""
     ledger.batches.put(Backfill(flow, SOME, "b", params=lambda key: {"number": 1}, ledger=ledger).record())

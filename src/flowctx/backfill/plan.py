@@ -124,8 +124,8 @@ class Backfill:
         if found is None:
             raise LedgerError("a batch has to be remembered; pass ledger= or set FLOWCTX_LEDGER_URL")
         self.ledger: Ledger = found
-        #: What the batch had before it was added to.
-        self._params_before: Mapping[str, Any] = self.params
+        #: What the batch asked for before it was added to, if it was planned by then.
+        self._known: BatchRecord | None = None
         #: Whether the batch keeps its parameters although others were asked for, since nothing would run with those.
         self.keeps_params = False
 
@@ -169,7 +169,7 @@ class Backfill:
         refuse_another_workflow(known, requested.workflow)
         if known.selection is None:  # started by an engine; its plan is ours now
             return replace(requested, created_at=known.created_at)
-        self._params_before, anew = known.params, self.params if extend else ()
+        self._known, anew = known, self.params if extend else ()
         known = with_params_taken(known, self.workflow, accept_changes=accept_changes, anew=anew)
         if extend:
             self.selection |= self.scheme.select(known.selection)
@@ -216,8 +216,9 @@ class Backfill:
         self.check_params()
 
     def check_params(self) -> None:
-        """Refuse a function that makes no parameters of the first partition: a new batch would be bound to it."""
-        if self.params_of is not None and not isinstance(self.params_of, PartitionParams):
+        """Refuse a function that makes no parameters of the first partition, where the batch is not bound to it yet."""
+        new = self._known is None or self._known.params_from != params_source(self.params_of)
+        if new and self.params_of is not None and not isinstance(self.params_of, PartitionParams):
             self.job(self.selection[0], None)
 
     def weigh_params(self, again: RunsAgain) -> bool | None:
@@ -306,16 +307,16 @@ class Backfill:
 
     def had_made_params(self, run: PartitionRun) -> bool:
         """Return whether a run had what a function makes of its partition, as far as its engine tells."""
-        if self.params_of is None or run.given is None:
+        if self.params_of is None or run.given is None or run.partition not in self.selection:
             return True
-        key = self.scheme.check(run.partition)
-        return key not in self.selection or had_params(self.workflow, run.given, self.job(key, None).params)
+        return had_params(self.workflow, run.given, self.job(self.scheme.check(run.partition), None).params)
 
     def _compared(self, job: Job, before: PartitionRun, again: RunsAgain) -> Job:
         """Return a job, and how the run before differs; one that is not recorded had the parameters of the batch."""
         found = find_run(self.ledger, before.run_id, self.workflow.name, job.key)
         if found is None:
-            return replace(job, other_params=not stands_for(self._params_before, self.params))
+            changed = self._known is not None and not stands_for(self._known.params, self.params)
+            return replace(job, other_params=changed)
         return compared(job, found, self.workflow, self.ledger, again)
 
     def launch(
