@@ -105,3 +105,13 @@ def test_the_url_of_an_engine_is_that_of_no_other(shell, monkeypatch):
             ledger.batches.record_outcomes("b", [run])
     assert "stopped 2 runs" in shell("cancel", "b", "--on", "airflow", "--url", "http://127.0.0.1:1")
     assert asked == [("airflow", "http://127.0.0.1:1"), ("dagster", None)]
+
+
+def test_what_is_named_of_a_batch_that_nobody_planned_is_stopped(shell, second, monkeypatch):
+    """The ledger knows the batch by a run of another workflow, and the engine has a run of this one."""
+    monkeypatch.setattr("flowctx.backfill.call.launcher_on", Knowing)
+    shell("run", "cli_flows:prices", "--partition", "symbol=IBM", "--batch", "b", exit_code=1)
+    printed = shell("cancel", "b", "--on", "airflow", "--workflow", "second.py:desk")
+    assert printed.startswith("batch b is canceled; stopped 1 run\n")
+    with closing(open_ledger(os.environ["FLOWCTX_LEDGER_URL"])) as ledger:
+        assert ledger.batches.count_outcomes("b", "desk") == {"canceled": 1}

@@ -54,13 +54,15 @@ def cancel(batch_id: str, engine: str | None, url: str | None, targets: Sequence
         with _noted(refusals, str(engine or batch.engine)), batches_as_typed():
             unasked += ask_engine(ledger, batch_id, engine, url, some)
     urls = {str(engine or batch.engine): url}  # of other engines, the environment tells
-    stopped = sum(_stop(ledger, one, urls, refusals) for one in batch.by_workflow())
+    # One that nobody planned is of the workflows that are named, too.
+    own = {one.workflow: one for one in [*batch.by_workflow(), *(batch_asked_of(batch, one) for one in workflows)]}
+    stopped = sum(_stop(ledger, one, urls, refusals) for one in own.values())
     for why in unasked:
         if why not in [str(exc) for _, exc in refusals]:
             echo(f"not asked anew: {why}", err=True)
     died = end_silent(ledger, batch)
     for name, counts in ledger.batches.runs_by_workflow(batch_id).items():
-        if name not in batch.workflows and (running := counts.get("running")):
+        if name not in own and (running := counts.get("running")):
             echo(f"not stopped: {amount(running, 'run')} of workflow {name} with this batch id", err=True)
     more = f"; stopped {amount(stopped, 'run')}" if stopped else ""
     more += f"; of workers that have died: {amount(died, 'run')}" if died else ""
