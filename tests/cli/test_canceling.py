@@ -115,3 +115,24 @@ def test_what_is_named_of_a_batch_that_nobody_planned_is_stopped(shell, second, 
     assert printed.startswith("batch b is canceled; stopped 1 run\n")
     with closing(open_ledger(os.environ["FLOWCTX_LEDGER_URL"])) as ledger:
         assert ledger.batches.count_outcomes("b", "desk") == {"canceled": 1}
+
+
+@pytest.mark.parametrize("command", ["status", "cancel"])
+@pytest.mark.parametrize("on", [(), ("--on", "airflow")])
+def test_the_engine_of_a_batch_that_nobody_planned_is_asked_about_each_workflow(
+    shell, second, monkeypatch, command, on
+):
+    """Each that is named, whether or not the engine is."""
+    asked = []
+
+    class Noting(Knowing):
+        def find(self, batch: BatchRecord, workflow: Workflow) -> Iterator[PartitionRun]:
+            asked.append((batch.workflow, workflow.name))
+            return iter(())
+
+    monkeypatch.setattr("flowctx.backfill.call.launcher_on", Noting)
+    batch = BatchRecord(batch_id="b", workflow="prices", import_path="cli_flows:prices", created_at=NOW)
+    with closing(open_ledger(os.environ["FLOWCTX_LEDGER_URL"])) as ledger:
+        ledger.batches.put(replace(batch, engine="airflow"))
+    shell(command, "b", *on, "--workflow", "second.py:desk", "--workflow", "cli_flows:prices")
+    assert asked == [("desk", "desk"), ("prices", "prices")]

@@ -135,17 +135,18 @@ def _ask_again(ledger: Ledger, known: BatchRecord, url: str | None, workflows: S
         return []
     refused: dict[str, None] = {}  # of several workflows mostly the same
     by_name = {workflow.name: workflow for workflow in workflows}
-    planned = known.selection is not None or known.others
-    for one in known.by_workflow():
-        workflow = workflows[0] if workflows and not planned else by_name.get(one.workflow)
-        if workflow is None:
+    of_each = {one.workflow: one for one in known.by_workflow()}
+    if workflows and known.selection is None and not known.others:  # nobody planned it: it is of those that are named
+        of_each = {name: batch_asked_of(known, workflow) for name, workflow in by_name.items()}
+    for name, one in of_each.items():
+        if (workflow := by_name.get(name)) is None:
             whose = f" of {one.workflow}" if known.others else ""
             echo(
                 f"{known.engine} was not asked anew{whose}: that needs the workflow (--workflow MODULE:NAME)", err=True
             )
             continue
         try:
-            _adopt(ledger, batch_asked_of(one, workflow), str(known.engine), url, workflow)
+            _adopt(ledger, one, str(known.engine), url, workflow)
         except EngineError as exc:
             refused[str(exc)] = None
     return list(refused)
