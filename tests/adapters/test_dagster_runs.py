@@ -257,6 +257,7 @@ def test_an_output_that_stands_for_a_skip_is_none(dagster: Dagster, labels: list
         ("filled__raw", "raw"),
         ("raw", "raw"),
         ("desk__headline", "headline"),
+        ("other__raw", "other__raw"),
     ],
 )
 def test_a_step_is_known_by_its_whole_name(dagster: Dagster, key: str, step: str) -> None:
@@ -266,6 +267,17 @@ def test_a_step_is_known_by_its_whole_name(dagster: Dagster, key: str, step: str
     known(dagster, "FAILURE", {"dagster/partition": "2012-01-05"})
     (run,) = DagsterLauncher(dagster.url).find(batch_of(DAYS), DAYS)
     assert (run.step, run.error) == (step, "no rows")
+
+
+def test_a_failure_of_its_own_comes_before_those_of_others(dagster: Dagster) -> None:
+    """A run may be of another workflow, too, of which a step failed earlier."""
+    failure = {"__typename": "ExecutionStepFailureEvent", "error": None}
+    steps = [("other__raw", "no file"), ("filled__raw", "no rows")]
+    told = [(key, {"description": why, "metadataEntries": []}) for key, why in steps]
+    dagster.events = [{**failure, "stepKey": key, "failureMetadata": metadata} for key, metadata in told]
+    known(dagster, "FAILURE", {"dagster/partition": "2012-01-05"})
+    (run,) = DagsterLauncher(dagster.url).find(batch_of(DAYS), DAYS)
+    assert (run.step, run.error) == ("raw", "no rows")
 
 
 @pytest.mark.parametrize(
@@ -286,7 +298,11 @@ def test_why_a_run_failed_is_told_without_secrets(dagster: Dagster, event: dict[
 
 @pytest.mark.parametrize(
     ("keys", "state"),
-    [(["filled__raw", "filled__load__raw"], PartitionState.OK), (["filled__load__raw"], PartitionState.PARTIAL)],
+    [
+        (["filled__raw", "filled__load__raw"], PartitionState.OK),
+        (["filled__load__raw"], PartitionState.PARTIAL),
+        (["other__raw", "filled__load__raw"], PartitionState.PARTIAL),
+    ],
 )
 @pytest.mark.parametrize("assets", [None, [{"path": ["filled", step]} for step in DAYS.steps]])
 def test_a_run_of_all_steps_is_no_part(dagster: Dagster, keys: list[str], state: PartitionState, assets: Any) -> None:

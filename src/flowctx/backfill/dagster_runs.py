@@ -185,11 +185,15 @@ def says_ledger(event: Mapping[str, Any]) -> bool:
 
 
 def step_of(key: str, workflow: Workflow | None) -> str:
-    """Return the step of an op: that of an asset is named as its key, the workflow's name before the step's."""
+    """Return the step of an op: that of an asset is named as its key, the workflow's name before the step's.
+
+    The op of another workflow's step is none of one that is called the same.
+    """
     steps = () if workflow is None else workflow.steps
     name = "" if workflow is None else workflow.name
     known = [step for step in steps if key == step or f"__{key}".endswith(f"__{name}__{step}")]
-    return max(known, key=len, default=key.rpartition("__")[2])
+    last = key.rpartition("__")[2]
+    return max(known, key=len, default=key if last in steps else last)
 
 
 def time_of(seconds: float | None) -> datetime | None:
@@ -203,14 +207,22 @@ def one_line(text: object) -> str:
 
 
 def failure_of(events: Iterable[Mapping[str, Any]], workflow: Workflow | None) -> tuple[str | None, str, str | None]:
-    """Return the step of a run that failed, why, and of which category that is, as far as Dagster knows."""
-    last = None
+    """Return the step of a run that failed, why, and of which category that is, as far as Dagster knows.
+
+    A step of the workflow comes before those of others, of which the run may be, too.
+    """
+    first = last = None
     for event in events:
         if event["__typename"] == "ExecutionStepFailureEvent":
             failure = event["failureMetadata"] or {}
             message = failure.get("description") or (event["error"] or {}).get("message") or "its step failed"
             texts = {entry["label"]: entry.get("text") for entry in failure.get("metadataEntries") or ()}
-            return step_of(event["stepKey"], workflow), one_line(message), texts.get(f"{TAG_PREFIX}category")
+            found = step_of(event["stepKey"], workflow), one_line(message), texts.get(f"{TAG_PREFIX}category")
+            if workflow is None or found[0] in workflow.steps:
+                return found
+            first = first or found
         if event["__typename"] == "RunFailureEvent":
             last = event["message"]
+    if first is not None:
+        return first
     return None, brief(one_line(last or "the run failed in Dagster before any of its steps"), LONGEST), None
