@@ -122,6 +122,41 @@ def test_of_runs_that_go_on_with_each_other_the_last_counts(
     assert winning_outcome(found).run_id == counts
 
 
+class Resumes(LaunchListener):
+    """Somebody has a run executed again while a launch is at another partition; it ends once it is followed."""
+
+    def __init__(self, dagster: Dagster, tier: str, number: int) -> None:
+        self.dagster, self.tier, self.number = dagster, tier, number
+
+    def tick(self, progress: LaunchProgress) -> None:
+        again = self.dagster.runs.get("again")
+        if again is not None and progress.ended and progress.under_way:
+            again["status"] = "SUCCESS"
+        if again is None:
+            key = {"key": "dagster/partition", "value": f"2012-01-02|{self.tier}"}
+            (run,) = (one for one in self.dagster.runs.values() if key in one["tags"])
+            parent = {"key": "dagster/parent_run_id", "value": run["runId"]}
+            config = {"resources": {"filled_params": {"config": {"number": self.number}}}}
+            told = {"tags": [*run["tags"], parent], "config": config, "parentRunId": run["runId"]}
+            self.dagster.runs["again"] = {**run, "runId": "again", "status": "STARTED", **told}
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_what_somebody_has_executed_again_meanwhile_is_followed(dagster: Dagster, ledger: Ledger, number: int) -> None:
+    """Beside it no second run is started, whose turn came later; nor beside one with other parameters."""
+    dagster.status, dagster.reexecutes = "FAILURE", True
+    launch(dagster, ledger, "T1|T2", 1)
+    dagster.status = "SUCCESS"
+    plan = Backfill(flow, f"{DAY},tier=T1|T2", "b", params={"number": 1}, ledger=ledger)
+    resumes = Resumes(dagster, "T2", number)
+    plan.launch(DagsterLauncher(dagster.url, max_active=1), retry_failed=True, listener=resumes)
+    parents = [(name, run.get("parentRunId")) for name, run in dagster.runs.items()]
+    assert sorted(parents[2:]) == [("again", "run-1"), ("run-2", "run-0")]
+    outcomes = {run.partition[-2:]: run for run in ledger.batches.iter_outcomes("b")}
+    state = PartitionState.OK if number == 1 else PartitionState.FAILED
+    assert (outcomes["T1"].state, outcomes["T2"].state) == (PartitionState.OK, state)
+
+
 class Fails(LaunchListener):
     """Lets a run fail once it is followed."""
 

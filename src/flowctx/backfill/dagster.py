@@ -127,6 +127,8 @@ class DagsterLauncher(PollingLauncher):
     def _begin(self, batch: BatchRecord, job: Job, before: PartitionRun | None) -> PartitionRun | None:
         target = self._targets[name := job.workflow or batch.workflow]
         workflow, known = target.workflow, {run.run_id for run in (before, job.before) if run is not None}
+        if before is not None and (there := self._resumed(batch, workflow, job, before)) is not None:
+            return there
         if before is not None and self._goes_on_anew(target, job, before):
             # A re-execution would be of the same steps and partitions, with the same parameters; a run of all goes on
             # with what the ledger has of it.
@@ -158,6 +160,18 @@ class DagsterLauncher(PollingLauncher):
         # A failure may be older than this call, too, if any run was known.
         is_new = job.before is None or found["status"] == "SUCCESS" or self._is_of_this_launch(workflow, job, found)
         return found if is_new else None
+
+    def _resumed(self, batch: BatchRecord, workflow: Workflow, job: Job, before: PartitionRun) -> PartitionRun | None:
+        """Follow what somebody has executed again of a run meanwhile; beside other parameters, start nothing."""
+        scheme = workflow.partitions
+        children = graphql.tagged("dagster/parent_run_id", before.run_id)
+        for run in self.api.runs({**children, "statuses": [*LIVE]}, PAGE):
+            keys = () if scheme is None else map(str, partitions_of(run, scheme))
+            if is_of(run, workflow, self._jobs(workflow), batch.batch_id) and (scheme is None or job.partition in keys):
+                if job.other_params or not (before.recorded or has_params(run, workflow, job.params)):
+                    return self._refused(job, under_way_otherwise(run["runId"]))
+                return self._launched(job, run["runId"], before.attempt + 1)
+        return None
 
     def _goes_on_anew(self, target: Target, job: Job, before: PartitionRun) -> bool:
         """Whether what ran before goes on as a run of its own: a re-execution would not do what is due."""
@@ -229,7 +243,7 @@ class DagsterLauncher(PollingLauncher):
 
         Of a run that Dagster has run again by itself, the retry is yielded alone.
         """
-        scheme, jobs = workflow.partitions, {self._named, f"{workflow.name}_job", workflow.name}
+        scheme, jobs = workflow.partitions, self._jobs(workflow)
         seen: set[str] = set()
         for tag in BATCH_TAGS:
             # The latest first, so that a retry comes before what it is of.
@@ -240,6 +254,9 @@ class DagsterLauncher(PollingLauncher):
                 is_ours = is_of(run, workflow, jobs, batch.batch_id)
                 if is_ours and scheme is not None and (keys := [str(key) for key in partitions_of(run, scheme)]):
                     yield from with_params(self._partition_runs(run, keys, workflow), run, workflow, batch)
+
+    def _jobs(self, workflow: Workflow) -> set[str | None]:
+        return {self._named, f"{workflow.name}_job", workflow.name}
 
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
         """Terminate runs, and yield those that are over; one that is just starting, or is at a step, is asked again."""
