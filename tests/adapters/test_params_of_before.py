@@ -9,7 +9,7 @@ import pytest
 from adapters.engine_servers import Airflow, Dagster, Server
 from adapters.recorded_parts import record_failure
 from backfill.flows import flow
-from flowctx import Backfill, PartitionKey
+from flowctx import Backfill, PartitionKey, Workflow
 from flowctx.backfill import LaunchListener, LaunchProgress
 from flowctx.backfill.airflow import AirflowLauncher
 from flowctx.backfill.dagster import DagsterLauncher
@@ -255,3 +255,26 @@ def test_nothing_is_started_beside_what_was_noted_under_way(airflow: Airflow, le
     status_on("airflow", airflow, ledger)
     assert launch(airflow, ledger, {"number": 2}, listener=EndsSoon(airflow)).ended == {PartitionState.FAILED: 1}
     assert len(airflow.runs) == 1
+
+
+@pytest.mark.parametrize("name", ["airflow", "dagster"])
+def test_parameters_that_no_workflow_declares_are_compared(name: str, ledger: Ledger, request: Any) -> None:
+    """A run that was given one has others than a batch without; what the engine writes beside them is none."""
+    server = request.getfixturevalue(name)
+    undeclared = Workflow("filled", partitions=flow.partitions)
+    undeclared.step(name="load")(lambda ctx: {})
+
+    def launched(params: dict[str, Any], there: Ledger) -> LaunchProgress:
+        launcher = AirflowLauncher(server.url) if name == "airflow" else DagsterLauncher(server.url)
+        return Backfill(undeclared, "date=2012-01-02,tier=T2", "b", params=params, ledger=there).launch(launcher)
+
+    if name == "airflow":
+        server.most = 100
+    launched({"number": 1}, open_ledger("memory://"))
+    assert launched({}, ledger).ended == {PartitionState.OK: 1}
+    assert len(server.runs) == 2
+    *_, last = server.runs.values()
+    if name == "airflow":
+        last["conf"] |= {"openlineage": {}, "airflow/backfill": 1, "take_over": "true"}
+    assert launched({}, open_ledger("memory://")).before == {PartitionState.OK: 1}
+    assert len(server.runs) == 2

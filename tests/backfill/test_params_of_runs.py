@@ -72,3 +72,11 @@ def test_a_batch_says_what_it_can() -> None:
     assert had_params_of_batch(flow, {"limit": 2, "any": 3}, made)
     assert not had_params_of_batch(flow, {"limit": 1}, made)
     assert had_params_of_batch(flow, {"limit": 1}, replace(made, selection=None))
+
+
+def test_where_parameters_need_not_be_declared_a_run_has_all_that_it_was_given() -> None:
+    """What says who the run is, and what an engine writes beside, is none; of a recorded run, the ledger tells."""
+    free = Workflow("free", partitions=PartitionScheme(tier=["T1"]))
+    assert not had_params(free, {"limit": 1}, {})
+    assert had_params(free, {"limit": 1}, {}, exactly=False)
+    assert had_params(free, {"batch_id": "b", "openlineage": {}, "airflow/x": 1, "limit": 1}, {"limit": 1})

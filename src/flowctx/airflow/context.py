@@ -29,7 +29,7 @@ from flowctx.core.workflow.dates_of_runs import DatesOfRuns
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.parameters import slip_hint
 from flowctx.core.workflow.run_context import begin, beside_steps
-from flowctx.core.workflow.run_request import RESERVED_NAMES, RunRequest, read_value
+from flowctx.core.workflow.run_request import RESERVED_NAMES, RunRequest, is_no_param, read_value
 from flowctx.core.workflow.step_config import step_config_of
 from flowctx.core.workflow.traceparent import trace_id_of
 
@@ -38,10 +38,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flowctx")
 _DATES = DatesOfRuns()
-#: The key of ``conf`` by which ``TriggerDagRunOperator`` tells OpenLineage which run started another.
-_LINEAGE = "openlineage"
-#: How keys of ``conf`` begin that are Airflow's own, such as ``airflow/task_span_detail_level``.
-_OF_AIRFLOW = "airflow/"
 #: How a task that is no step gets an output.
 _IN_TASK = "take the step's task as an argument and read it with load_output(), or make the task a step (@step_task)"
 _IN_CALLBACK = "in a callback of a task: load_output(context['ti'].xcom_pull(task_ids='...'))"
@@ -353,8 +349,8 @@ def _params(
     """
     own = workflow.params if workflow is not None else {}
     merged = {**own, **conf, **params, **{name: conf[name] for name in own if name in conf}}
-    words = {name for name in merged if name == _LINEAGE or name.startswith(_OF_AIRFLOW)}.difference(declared)
-    return {name: _value(value, name) for name, value in merged.items() if name not in words.union(RESERVED_NAMES)}
+    others = {name for name in merged if is_no_param(name)}.difference(declared).union(RESERVED_NAMES)
+    return {name: _value(value, name) for name, value in merged.items() if name not in others}
 
 
 def _warned(params: Mapping[str, Any], known: Collection[str]) -> set[str]:

@@ -19,6 +19,7 @@ from flowctx.core.durability.records import COMPLETE, RunRecord, StepRecord
 from flowctx.core.errors import FlowctxError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
+from flowctx.core.workflow.run_request import is_no_param
 
 #: Of so many partitions, it is read at once how they stand: in a second at most, before anything runs.
 _MOST_STANDINGS = 100_000
@@ -112,9 +113,10 @@ def had_params(
 
     Args:
         workflow: The workflow.
-        given: What it was given, and maybe more that is no parameter.
+        given: What it was given, and maybe more that is no parameter. Where the workflow takes parameters that it does
+            not declare, all else is one.
         params: The parameters; secrets may be hidden, with a digest of each.
-        exactly: Whether it is to have had the workflow's own values of all others.
+        exactly: Whether it is to have had the workflow's own values of all others, and no more.
         resumes: Whether it goes on with another run, of which it has what it was not given.
 
     Example:
@@ -124,6 +126,9 @@ def had_params(
     """
     wanted = {**workflow.params, **params} if exactly else params
     names = wanted.keys() & given.keys() if resumes else wanted.keys()
+    more = {name for name in given.keys() - wanted.keys() if not is_no_param(name)}
+    if more and exactly and not resumes and workflow.extra_params:
+        return False
     had: dict[str, Any] = dict(workflow.params)
     written, unread = to_json({n: wanted[n] for n in names}), to_json(had) | given
     if all(unread.get(name, _NOTHING) == value for name, value in written.items()):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import date, datetime
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from flowctx.core.data.encoding import from_json, to_json
 from flowctx.core.data.plain import freeze
@@ -292,6 +292,22 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = {
 #: The names that no parameter may have.
 RESERVED_NAMES = tuple(field.name for field in fields(RunRequest))
 _DEFAULTS = {field.name: field.default for field in fields(RunRequest)}
+
+#: The key of ``conf`` by which Airflow's ``TriggerDagRunOperator`` tells OpenLineage which run started another.
+_LINEAGE: Final = "openlineage"
+#: How keys of ``conf`` begin that are Airflow's own, such as ``airflow/task_span_detail_level``.
+_OF_AIRFLOW: Final = "airflow/"
+
+
+def is_no_param(name: str) -> bool:
+    """Return whether what a run was given by a name is no parameter, unless the workflow declares one of that name.
+
+    Example:
+        >>> is_no_param("batch_id"), is_no_param("airflow/task_span_detail_level"), is_no_param("limit")
+        (True, True, False)
+    """
+    return name in RESERVED_NAMES or name == _LINEAGE or name.startswith(_OF_AIRFLOW)
+
 
 #: A run of which its caller says nothing.
 NO_REQUEST = RunRequest()
