@@ -136,3 +136,18 @@ def test_the_engine_of_a_batch_that_nobody_planned_is_asked_about_each_workflow(
         ledger.batches.put(replace(batch, engine="airflow"))
     shell(command, "b", *on, "--workflow", "second.py:desk", "--workflow", "cli_flows:prices")
     assert asked == [("desk", "desk"), ("prices", "prices")]
+
+
+def test_a_run_that_had_ended_meanwhile_is_not_called_stopped(shell, second, monkeypatch):
+    """Nobody knows by then how it ended: said again, the engine is asked anew."""
+
+    class Ending(Knowing):
+        def cancel(self, batch: BatchRecord, runs: list[PartitionRun]) -> Iterator[PartitionRun]:
+            return iter(())
+
+    monkeypatch.setattr("flowctx.backfill.call.launcher_on", Ending)
+    with closing(open_ledger(os.environ["FLOWCTX_LEDGER_URL"])) as ledger:
+        ledger.batches.put(BatchRecord(batch_id="b", workflow="desk", created_at=NOW))
+    printed = shell("cancel", "b", "--on", "airflow", "--workflow", "second.py:desk")
+    assert printed.startswith("1 run on airflow had ended meanwhile, or did not stop; say it again, or look there\n")
+    assert "stopped 1" not in printed

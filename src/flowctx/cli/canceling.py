@@ -107,7 +107,8 @@ def _stop(
                     ledger.batches.record_outcomes(batch.batch_id, [replace(run, workflow=batch.workflow)])
                     done.append(run)
                 if left := len(runs) - len(done):
-                    echo(f"{amount(left, 'run')} on {name} did not stop; say it again, or look there", err=True)
+                    what = f"{amount(left, 'run')} on {name} had ended meanwhile, or did not stop"
+                    echo(f"{what}; say it again, or look there", err=True)
         finally:  # also where somebody does not wait for the rest
             stopped_at = ledger.now()  # steps may have begun while runs were stopped
             for run in done:
