@@ -9,8 +9,8 @@ import pytest
 
 from adapters.engine_servers import Airflow
 from backfill.flows import flow
-from flowctx import Backfill
-from flowctx.backfill import LaunchListener, LaunchProgress
+from flowctx import Backfill, Workflow
+from flowctx.backfill import JointBackfill, LaunchListener, LaunchProgress
 from flowctx.backfill.airflow import AirflowLauncher
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
@@ -23,6 +23,13 @@ from flowctx.testing.clock import NOON
 pytestmark = pytest.mark.needs("airflow", "partitioned runs")  # as the server here
 
 ONE = "date=2012-01-02,tier=T2"
+other = Workflow("other", partitions=flow.partitions)
+
+
+@other.step()
+def total(ctx: Any) -> dict[str, Any]:
+    """Add something up."""
+    return {}
 
 
 @pytest.fixture
@@ -91,10 +98,26 @@ def test_it_is_followed_to_its_end(
 
 def test_what_another_ledger_has_of_it_is_lost(airflow: Airflow, ledger: Ledger, run: dict[str, Any]) -> None:
     """Its tasks say so, in the DAG that it is of."""
-    airflow.had_ledger, other = True, open_ledger("memory://")
-    batch = Backfill(flow, ONE, "b", ledger=other)
+    airflow.had_ledger, another = True, open_ledger("memory://")
+    batch = Backfill(flow, ONE, "b", ledger=another)
     launched = {"run_id": "nightly_1", "engine": "airflow", "state": PartitionState.LAUNCHED, "last_seen_at": NOON}
-    other.batches.put(replace(batch.record(), engine="airflow"))
-    other.batches.record_outcomes("b", [PartitionRun(partition="date=2012-01-02|tier=T2", **launched)])  # type: ignore[arg-type]
+    another.batches.put(replace(batch.record(), engine="airflow"))
+    another.batches.record_outcomes("b", [PartitionRun(partition="date=2012-01-02|tier=T2", **launched)])  # type: ignore[arg-type]
     progress = batch.launch(AirflowLauncher(airflow.url), listener=Ends(airflow, "success"))
     assert progress.ended == {PartitionState.PARTIAL: 1}
+
+
+def test_a_run_of_another_workflow_is_none_of_it(airflow: Airflow, run: dict[str, Any]) -> None:
+    """Airflow's own backfills give the runs of two DAGs the same id: the one that was deleted was so."""
+    run["dag_id"] = "other"
+    launched = {"run_id": "nightly_1", "engine": "airflow", "state": PartitionState.LAUNCHED, "last_seen_at": NOON}
+    shared = open_ledger("memory://")
+    joint = JointBackfill([Backfill(one, ONE, "b", ledger=shared) for one in (flow, other)])
+    batches = shared.batches
+    batches.put(replace(joint.record(), engine="airflow"))
+    for name in ("filled", "other"):
+        noted = PartitionRun(partition="date=2012-01-02|tier=T2", workflow=name, **launched)  # type: ignore[arg-type]
+        batches.record_outcomes("b", [noted])
+    joint.launch(AirflowLauncher(airflow.url), listener=Ends(airflow, "success"))
+    found = {name: [run.state for run in batches.iter_outcomes("b", workflow=name)] for name in ("filled", "other")}
+    assert found == {"filled": [PartitionState.FAILED], "other": [PartitionState.OK]}

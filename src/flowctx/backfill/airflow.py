@@ -69,8 +69,8 @@ class AirflowLauncher(PollingLauncher):
         self._named = dag_id
         #: The DAGs of workflows that were checked, or whose runs were looked for.
         self._dags: dict[str, AirflowDag] = {}
-        #: The DAGs of runs that those do not have.
-        self._elsewhere: dict[str, str] = {}
+        #: The DAGs of runs of workflows that those do not have.
+        self._elsewhere: dict[tuple[str, str], str] = {}
 
     # -- launching --------------------------------------------------------------------------------------------------
 
@@ -165,15 +165,17 @@ class AirflowLauncher(PollingLauncher):
 
     def _run(self, batch: BatchRecord, dag: AirflowDag, run_id: str) -> Mapping[str, Any] | None:
         """Return a run of a batch, of a workflow's DAG or else of any other; ``None``, if it was deleted."""
-        answer = self._api.call("GET", run_path(self._elsewhere.get(run_id, dag.dag_id), run_id))
-        return self._found_elsewhere(batch, run_id) if answer.status == 404 else answer.data
+        workflow = dag.workflow.name
+        answer = self._api.call("GET", run_path(self._elsewhere.get((workflow, run_id), dag.dag_id), run_id))
+        return self._found_elsewhere(batch, workflow, run_id) if answer.status == 404 else answer.data
 
-    def _found_elsewhere(self, batch: BatchRecord, run_id: str) -> Mapping[str, Any] | None:
-        """Return a run of a batch, whatever its DAG is called; ``None``, where there is none that we may see."""
+    def _found_elsewhere(self, batch: BatchRecord, workflow: str, run_id: str) -> Mapping[str, Any] | None:
+        """Return a run of a workflow, whatever its DAG is called; ``None``, where there is none that we may see."""
+        others = {dag.dag_id for name, dag in self._dags.items() if name != workflow}  # runs there may have the same id
         try:
             for run in self._api.runs_named(run_id):
-                if (run.get("conf") or {}).get("batch_id") == batch.batch_id:
-                    self._elsewhere[run_id] = run["dag_id"]
+                if (run.get("conf") or {}).get("batch_id") == batch.batch_id and run["dag_id"] not in others:
+                    self._elsewhere[workflow, run_id] = run["dag_id"]
                     return run
         except EngineUnavailable:
             raise
@@ -210,16 +212,17 @@ class AirflowLauncher(PollingLauncher):
     def had_ledger(self, run: PartitionRun) -> bool:
         """Return whether a run says that it had a ledger; see :meth:`AirflowDag.had_ledger`."""
         dag = self._dags.get(run.workflow)
-        if dag is not None and run.run_id in self._elsewhere:
-            dag = replace(dag, dag_id=self._elsewhere[run.run_id])
-        return dag is not None and dag.had_ledger(run.run_id)
+        if dag is None:
+            return False
+        return replace(dag, dag_id=self._elsewhere.get((run.workflow, run.run_id), dag.dag_id)).had_ledger(run.run_id)
 
     def cancel(self, batch: BatchRecord, runs: Sequence[PartitionRun]) -> Iterator[PartitionRun]:
         """Mark runs as failed, which ends their tasks, and yield them; one that has ended meanwhile stays as it is."""
         for run in runs:
-            dag_id = self._named or run.workflow or batch.workflow
+            workflow = run.workflow or batch.workflow
+            dag_id = self._named or workflow
             answer = self._api.call("GET", run_path(dag_id, run.run_id))
-            if answer.status == 404 and (found := self._found_elsewhere(batch, run.run_id)) is not None:
+            if answer.status == 404 and (found := self._found_elsewhere(batch, workflow, run.run_id)) is not None:
                 answer = Answer(200, found)
             if answer.status == 200:
                 if answer.data["state"] not in LIVE:
