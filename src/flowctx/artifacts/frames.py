@@ -35,7 +35,7 @@ class ArrowSource:
         once: Whether it can be read only once.
         freq: The frequency of its pandas index.
         nbytes: About how many bytes it has in memory, if that is known.
-        table: What is opened, where it is a table in memory.
+        kept: Whether it is surely written, and a copy of its maker's memory.
     """
 
     def __init__(
@@ -46,21 +46,14 @@ class ArrowSource:
         once: bool = False,
         freq: str | None = None,
         nbytes: int | None = None,
-        table: pa.Table | None = None,
+        kept: bool = False,
     ) -> None:
         self.path, self.once, self.freq, self.nbytes = path, once, freq, nbytes
         self.first: list[dict[str, Any]] = []
         self.form = ""
-        self.kept = False
-        self._open, self._table = open, table
+        self.kept = kept
+        self._open = open
         self._read = False
-
-    def keep(self) -> bool:
-        """Copy a small table of plain columns: whoever made it may change the memory that it is made of."""
-        table = self._table
-        if not self.kept and table is not None and (self.nbytes or 0) <= MAX_INLINE_BYTES and surely_written(table):
-            self._open, self.kept, self._table = _copied(table), True, None
-        return self.kept
 
     def batches(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         """Return its schema and its batches.
@@ -135,7 +128,10 @@ def source_of(value: Any, path: str) -> ArrowSource | None:
 
 
 def _of_table(table: pa.Table, path: str, freq: str | None = None) -> ArrowSource:
-    return ArrowSource(path, lambda: _batches(table), freq=freq, nbytes=bytes_of(table), table=table)
+    """Return a table as a source; a small one of plain columns is copied, as lists are: its maker may change it."""
+    nbytes = bytes_of(table)
+    kept = nbytes <= MAX_INLINE_BYTES and surely_written(table)
+    return ArrowSource(path, _copied(table) if kept else lambda: _batches(table), freq=freq, nbytes=nbytes, kept=kept)
 
 
 def _batches(table: pa.Table) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:

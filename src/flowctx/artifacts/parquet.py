@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import lru_cache, partial
 from itertools import islice
 from typing import Any, BinaryIO
@@ -120,26 +121,34 @@ _PLAIN = frozenset(
 
 def surely_written(table: pa.Table) -> bool:
     """Whether nothing in a table can keep it from being written."""
-    if not _plain(schema_bytes(table.schema)):
-        return False
-    try:
-        table.validate(full=True)  # text that is not UTF-8
-    except pa.ArrowInvalid:
-        return False
-    return True
+    plain = _plain(schema_bytes(table.schema))
+    if plain is _Plain.BUT_FOR_TEXT:
+        try:
+            table.validate(full=True)
+        except pa.ArrowInvalid:
+            return False
+    return plain is not _Plain.NOT
+
+
+class _Plain(Enum):
+    """Whether every table of a schema can be written."""
+
+    NOT = auto()
+    #: Those with text that is not UTF-8 cannot.
+    BUT_FOR_TEXT = auto()
+    ALL = auto()
 
 
 @lru_cache(maxsize=256)
-def _plain(serialized: bytes) -> bool:
-    """Whether every table of a schema can be written, but for text that is none."""
+def _plain(serialized: bytes) -> _Plain:
     schema = pa.ipc.read_schema(pa.py_buffer(serialized))
     try:
         if not len(schema) or not _PLAIN.issuperset(schema.types) or not all(field.nullable for field in schema):
-            return False
+            return _Plain.NOT
         _planned(serialized)
     except TypeError:  # a type that cannot be written, or has no hash
-        return False
-    return True
+        return _Plain.NOT
+    return _Plain.BUT_FOR_TEXT if pa.string() in schema.types else _Plain.ALL
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -315,7 +315,8 @@ class MemoryArtifactStore:
 
     def put_table(self, table: Table) -> Table:
         """Return a table with its bytes in memory; a small one is written when it is first looked at."""
-        if table.source is None or not table.source.keep():
+        source = table.source
+        if source is None or not source.kept:
             table.reference  # noqa: B018  # which puts it there
         return table
 

@@ -3,6 +3,7 @@
 import copy
 import pickle
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -53,10 +54,19 @@ def test_a_table_survives_pickle_and_copies(table):
 
 def test_a_frame_becomes_a_table_that_is_not_stored_yet():
     """The frame stays a source until its reference is needed."""
-    found = StepResult.ok(ROWS).output[TABLE]
+    found = StepResult.ok(pa.table({"n": range(40_000), "s": ["a"] * 40_000})).output[TABLE]
     assert (found.source is not None, repr(found)) == (True, "<Table, not stored yet>")
-    assert (found.rows, found.source) == (2, None)
-    assert repr(found).startswith("<Table: 2 rows x 2 columns, ")
+    assert (found.rows, found.source) == (40_000, None)
+    assert repr(found).startswith("<Table: 40,000 rows x 2 columns, ")
+
+
+def test_a_small_frame_is_what_it_was_when_it_was_handed_over():
+    """It is copied as lists are: Arrow shares the memory of numpy, and whoever made it may go on with that."""
+    numbers = np.arange(3.0)
+    handed_over = StepResult.ok({"t": pa.table({"n": numbers}), "l": (numbers_of := [1, 2, 3])}).output
+    numbers[:] = 7
+    numbers_of.append(4)
+    assert (handed_over["t"].to_arrow()["n"].to_pylist(), handed_over["l"]) == ([0, 1, 2], [1, 2, 3])
 
 
 def test_the_first_rows_are_the_callers_own():

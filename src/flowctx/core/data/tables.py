@@ -36,15 +36,8 @@ class TableSource(Protocol):
     form: str
     #: About how many bytes it has in memory, if that is known.
     nbytes: int | None
-    #: Whether :meth:`keep` has kept it.
+    #: Whether it was copied when it was taken, and can surely be written: it is small, and of plain columns.
     kept: bool
-
-    def keep(self) -> bool:
-        """Keep a small frame as it is now, to be written when it is first looked at, and say whether that was done.
-
-        It is not where the frame is large, or where something in it may still be refused when it is written.
-        """
-        ...
 
     def write(self, file: BinaryIO) -> TableReference:
         """Write it as it is stored, in one pass, and return what stands for it, without a path.
