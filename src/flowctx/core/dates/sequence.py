@@ -305,15 +305,6 @@ class AsOfDates(Sequence[date]):
         return self._find(as_of) is not None if isinstance(as_of, date) else False
 
     def _find(self, as_of: date) -> int | None:
-        known = self.__dict__.get("_found_last")
-        if known is not None and known[0] is as_of:  # whoever asks for one thing of it asks for more
-            return int(known[1])
-        found = self._search(as_of)
-        if found is not None:
-            self.__dict__["_found_last"] = (as_of, found)
-        return found
-
-    def _search(self, as_of: date) -> int | None:
         ordinal = self._ordinal(as_of, "as_of")
         if ordinal < self._first_of(self.start) or (self._end is not None and ordinal > self._end):
             return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypedDict
 
 from flowctx.core.dates.calendar import BusinessCalendar
 from flowctx.core.dates.due_rules import Delays, DueRule
-from flowctx.core.dates.moments import Moments
+from flowctx.core.dates.moments import KEPT, Moments
 from flowctx.core.dates.sequence import EARLIEST, LATEST, AsOfDates
 from flowctx.core.dates.zones import Window, check_aware, first_instant, resolve_wall_time
 from flowctx.core.errors import CalendarError
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 _KINDS: Final[dict[str, type[Cadence]]] = {}
 
-#: Of so many as-of dates the moments are kept.
-_KEPT: Final = 1024
 _DEFAULTS: Final[dict[str, object]] = {
     "end": None,
     "calendar": "EVERY_DAY",
@@ -84,23 +82,28 @@ class Cadence(AsOfDates):
         self.index(as_of)
         return self._due(self._ordinal(as_of, "as_of"))
 
-    def moments(self, as_of: date) -> Moments:
+    def moments(self, text: str) -> Moments:
         """Return the window and the due time of an as-of date: a batch asks for each day once for each of its keys.
 
+        Args:
+            text: The as-of date as it stands in keys: of two hours that clocks show alike, Python takes one for the
+                other.
+
         Raises:
-            CalendarError: As for :meth:`window` and :meth:`due`.
+            CalendarError: As for :meth:`window` and :meth:`due`, or the text is no as-of date.
         """
-        if type(as_of) is not date:  # of two hours that clocks show alike, Python takes one for the other
-            return Moments.of(self.window(as_of), self.due(as_of))
-        found = self._moments.get(as_of)
+        found = self._moments.get(text)
         if found is None:
-            if len(self._moments) >= _KEPT:
+            as_of = self.parse(text)
+            if as_of is None:
+                raise CalendarError(f"{text!r} {self.say_not_written(text)}")
+            if len(self._moments) >= KEPT:
                 self._moments.clear()
-            found = self._moments[as_of] = Moments.of(self.window(as_of), self.due(as_of))
+            found = self._moments[text] = Moments.of(as_of, self.window(as_of), self.due(as_of))
         return found
 
     @cached_property
-    def _moments(self) -> dict[date, Moments]:
+    def _moments(self) -> dict[str, Moments]:
         return {}
 
     def due_wall_time(self, as_of: date) -> datetime:

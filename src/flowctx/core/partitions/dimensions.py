@@ -9,6 +9,7 @@ from datetime import date
 from typing import Any
 
 from flowctx.core.dates.cadence import Cadence, Hourly
+from flowctx.core.dates.moments import KEPT
 from flowctx.core.dates.parsing import time_order
 from flowctx.core.errors import CalendarError, PartitionError
 from flowctx.core.hashing import sha256
@@ -30,12 +31,13 @@ class CadenceDimension:
         cadence: Its as-of dates.
     """
 
-    __slots__ = ("_dates", "cadence", "name")
+    __slots__ = ("_dates", "_found", "cadence", "name")
 
     def __init__(self, name: str, cadence: Cadence) -> None:
         self.name = name
         self.cadence = cadence
         self._dates: dict[int, str] = {}
+        self._found: dict[str, int] = {}
 
     def has_values(self) -> bool:
         """Tell whether there is any value."""
@@ -85,13 +87,22 @@ class CadenceDimension:
         return [*self.ends(run), sha256(",".join(map(known.__getitem__, indexes)))[:32]]
 
     def find(self, value: str) -> int | None:
-        """Return the index of a value, or None if it is none of them."""
+        """Return the index of a value, or None if it is none of them; keys of one date come one after the other."""
+        found = self._found.get(value)
+        return self._search(value) if found is None else found
+
+    def _search(self, value: str) -> int | None:
         as_of = self.cadence.parse(value)
         try:
-            return None if as_of is None else self.cadence._find(as_of)
+            found = None if as_of is None else self.cadence._find(as_of)
         except CalendarError:
             _ = self.cadence.business_calendar  # raises where there is none: then no key is known, whatever its date
             return None
+        if found is not None:
+            if len(self._found) >= KEPT:
+                self._found.clear()
+            self._found[value] = found
+        return found
 
     def explain(self, value: str) -> tuple[str, list[str]]:
         """Say why a text is not one of the values, and return the nearest ones."""

@@ -137,9 +137,11 @@ class PartitionKey(Mapping[str, str]):
         True
     """
 
-    __slots__ = ("_dims", "_text")
+    __slots__ = ("_dims", "_scheme", "_text")
     _dims: dict[str, str]
     _text: str
+    #: The scheme that made or checked it last: whoever asks for one thing of a key asks for more.
+    _scheme: object | None
 
     def __init__(self, /, **dims: object) -> None:
         if not dims:
@@ -150,14 +152,21 @@ class PartitionKey(Mapping[str, str]):
             raise PartitionError(f"the partition key {_brief(text)} has {len(text)} characters, at most {MAX_TEXT} fit")
         _set_dims(self, values)
         _set_text(self, text)
+        _set_scheme(self, None)
 
     @classmethod
-    def _trusted(cls, dims: dict[str, str], text: str) -> PartitionKey:
-        """Make a key of checked values, sorted by name, and its canonical text; a scheme makes a million of them."""
+    def _trusted(cls, dims: dict[str, str], text: str, scheme: object) -> PartitionKey:
+        """Make a key of a scheme's values, sorted by name, and its canonical text; a scheme makes a million of them."""
         key = object.__new__(cls)
         _set_dims(key, dims)
         _set_text(key, text)
+        _set_scheme(key, scheme)
         return key
+
+    def _checked_by(self, scheme: object) -> PartitionKey:
+        """Return the key, which remembers the scheme."""
+        _set_scheme(self, scheme)
+        return self
 
     @classmethod
     def parse(cls, text: str) -> PartitionKey:
@@ -257,6 +266,7 @@ class PartitionKey(Mapping[str, str]):
 
 _set_dims = PartitionKey.__dict__["_dims"].__set__
 _set_text = PartitionKey.__dict__["_text"].__set__
+_set_scheme = PartitionKey.__dict__["_scheme"].__set__
 
 
 def _rebuild(dims: dict[str, str]) -> PartitionKey:

@@ -22,14 +22,22 @@ class KeyProduct:
     What users see of it is :class:`flowctx.core.partitions.scheme.PartitionScheme`.
     """
 
-    __slots__ = ("_by_name", "_cadence", "_checked", "_dimensions", "_everything", "_fits", "_sorted")
+    __slots__ = (
+        *("cadence", "cadence_dimension", "dimensions"),
+        *("_by_name", "_cadence", "_dimensions", "_everything", "_fits", "_sorted"),
+    )
+    #: The names of the dimensions, as declared.
+    dimensions: tuple[str, ...]
+    #: The cadence, or None if every dimension is static.
+    cadence: Cadence | None
+    #: The name of the dimension that is a cadence, or None.
+    cadence_dimension: str | None
     _dimensions: tuple[Dimension, ...]
     _by_name: dict[str, Dimension]
     _everything: Selection | None
     _sorted: tuple[int, ...]  # the dimensions, by name
     _cadence: CadenceDimension | None
     _fits: bool  # whether the longest key is known to be short enough
-    _checked: PartitionKey | None  # the key that was checked last: whoever asks for one thing of it asks for more
 
     def _fill(self, dimensions: tuple[Dimension, ...]) -> None:
         set_field = object.__setattr__
@@ -37,32 +45,20 @@ class KeyProduct:
         set_field(self, "_by_name", {dimension.name: dimension for dimension in dimensions})
         set_field(self, "_everything", None)
         set_field(self, "_fits", False)
-        set_field(self, "_checked", None)
-        set_field(self, "_cadence", next((d for d in dimensions if isinstance(d, CadenceDimension)), None))
+        dated = next((d for d in dimensions if isinstance(d, CadenceDimension)), None)
+        set_field(self, "_cadence", dated)
+        set_field(self, "cadence", None if dated is None else dated.cadence)
+        set_field(self, "cadence_dimension", None if dated is None else dated.name)
+        set_field(self, "dimensions", tuple(dimension.name for dimension in dimensions))
         order = sorted(range(len(dimensions)), key=lambda i: dimensions[i].name)
         set_field(self, "_sorted", tuple(order))
 
     # -- what it is made of -------------------------------------------------------------------------------------
 
     @property
-    def dimensions(self) -> tuple[str, ...]:
-        """The names of the dimensions, as declared."""
-        return tuple(self._by_name)
-
-    @property
     def parts(self) -> tuple[Dimension, ...]:
         """The dimensions, as declared."""
         return self._dimensions
-
-    @property
-    def cadence(self) -> Cadence | None:
-        """The cadence, or None if every dimension is static."""
-        return None if self._cadence is None else self._cadence.cadence
-
-    @property
-    def cadence_dimension(self) -> str | None:
-        """The name of the dimension that is a cadence, or None."""
-        return None if self._cadence is None else self._cadence.name
 
     def values(self, name: str) -> tuple[str, ...]:
         """Return the values of a static dimension, in order.
@@ -173,7 +169,7 @@ class KeyProduct:
     def __contains__(self, key: object) -> bool:
         try:
             if isinstance(key, PartitionKey):  # often of a ledger: no words are made of those that are gone
-                return key is self._checked or self._find(key) is not None
+                return key._scheme is self or self._find(key) is not None
             self.check(key)
         except (PartitionError, CalendarError):
             return False
@@ -206,19 +202,19 @@ class KeyProduct:
             >>> PartitionScheme(tier=["T1", "T2"]).check({"tier": "T2"}).tier
             'T2'
         """
-        if key is self._checked and key is not None:
-            return self._checked  # type: ignore[return-value]  # it is one
-        if isinstance(key, str):
-            return self.parse(key)
-        if isinstance(key, PartitionKey):
+        if type(key) is PartitionKey:
+            if key._scheme is self:
+                return key
             checked = key
+        elif isinstance(key, str):
+            return self.parse(key)
         elif isinstance(key, Mapping):
             checked = key_of(self._with_hour_as_text(key))
         else:
             raise PartitionError(f"{key!r} is no partition key; pass a PartitionKey, a dict or text")
-        self.path_of(checked)
-        object.__setattr__(self, "_checked", checked)
-        return checked
+        if self._find(checked) is None:
+            self.path_of(checked)  # says why
+        return checked._checked_by(self)
 
     def _with_hour_as_text(self, values: Mapping[str, object]) -> Mapping[str, object]:
         """Return values of which an hour is written as in keys, where a datetime would have seconds."""
@@ -252,7 +248,7 @@ class KeyProduct:
         """Make the key of one index per dimension."""
         order, parts = self._sorted, [d.part(i) for d, i in zip(self._dimensions, path, strict=True)]
         dims = {self._dimensions[at].name: parts[at][0] for at in order}
-        return PartitionKey._trusted(dims, "|".join([parts[at][1] for at in order]))
+        return PartitionKey._trusted(dims, "|".join([parts[at][1] for at in order]), self)
 
     # -- text ---------------------------------------------------------------------------------------------------
 

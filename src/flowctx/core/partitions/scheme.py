@@ -118,9 +118,8 @@ class PartitionScheme(KeyProduct):
         Raises:
             UnknownPartition: The scheme has no such key.
         """
-        if self._cadence is None:
-            return None
-        return self._cadence.cadence.parse(self.check(key)[self._cadence.name])
+        dated = self._cadence
+        return None if dated is None else dated.cadence.parse(self.check(key)._dims[dated.name])
 
     def window(self, key: PartitionKey) -> Window | None:
         """Return the window of a key's as-of date, or None if the scheme has no cadence."""
@@ -141,10 +140,31 @@ class PartitionScheme(KeyProduct):
         period = self.period(key)
         return None if period is None else self.cadence_of(self.check(key)).due(period)
 
-    def moments(self, key: PartitionKey) -> Moments | None:
-        """Return the window and the due time of a key together, or None if the scheme has no cadence."""
-        period = self.period(key)
-        return None if period is None else self.cadence_of(self.check(key)).moments(period)
+    def moments(self, key: PartitionKey, now: datetime | None = None) -> Moments | None:
+        """Return the window and the due time of a key together, or None if the scheme has no cadence.
+
+        Args:
+            key: A key of the scheme.
+            now: The time, or when the run started: a key that is not due by then is refused, the same on every engine;
+                clocks may differ by a minute.
+
+        Raises:
+            UnknownPartition: The scheme has no such key.
+            NotDue: It is not due; the message says when it is.
+        """
+        dims, dated = self.check(key)._dims, self._cadence
+        if dated is None:
+            return None
+        cadence = dated.cadence
+        if isinstance(cadence.delay, Delays):
+            cadence = self.cadence_of(dims)
+        moments = cadence.moments(dims[dated.name])
+        if now is not None and moments.due_utc > now and moments.due_utc - CLOCK_SKEW > now:
+            raise NotDue(
+                f"{key} is not due until {moments.due_text[0]}, when its data is complete; run it then, or give the "
+                "cadence a smaller delay= or an earlier due="
+            )
+        return moments
 
     def cadence_of(self, key: Mapping[str, str]) -> Cadence:
         """Return the cadence with the delay that a key has, where delays differ by a static dimension.
@@ -229,22 +249,8 @@ class PartitionScheme(KeyProduct):
         Raises:
             NotDue: It is not due; the message says when it is.
         """
-        moments = self.due_moments(key, now)
+        moments = self.moments(key, now)
         return None if moments is None else moments.due
-
-    def due_moments(self, key: PartitionKey, now: datetime) -> Moments | None:
-        """Return the window and the due time of a key, as :meth:`moments`, and refuse one that is not due yet.
-
-        Raises:
-            NotDue: It is not due; the message says when it is.
-        """
-        moments = self.moments(key)
-        if moments is not None and moments.due_utc > now and moments.due_utc - CLOCK_SKEW > now:
-            raise NotDue(
-                f"{key} is not due until {moments.due_text[0]}, when its data is complete; run it then, or give the "
-                "cadence a smaller delay= or an earlier due="
-            )
-        return moments
 
     # -- writing it down ----------------------------------------------------------------------------------------
 

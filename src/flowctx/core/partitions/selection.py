@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
+from functools import partial
 from typing import Any, Protocol, overload
 
 from flowctx.core.dates.parsing import parse_date
@@ -321,7 +322,7 @@ class Selection(Sequence[PartitionKey]):
 
 def _walk(scheme: Keys, tree: Tree) -> Iterator[PartitionKey]:
     dims = dict.fromkeys(sorted(scheme.dimensions), "")
-    return _walk_from(scheme.parts, tree, dims, dict(dims))
+    return _walk_from(scheme.parts, tree, dims, dict(dims), partial(PartitionKey._trusted, scheme=scheme))
 
 
 def _texts_from(dimensions: tuple[Dimension, ...], tree: Tree, parts: dict[str, str]) -> Iterator[str]:
@@ -344,15 +345,19 @@ def _around(name: str, parts: dict[str, str]) -> tuple[str, str]:
 
 
 def _walk_from(
-    dimensions: tuple[Dimension, ...], tree: Tree, dims: dict[str, str], parts: dict[str, str]
+    dimensions: tuple[Dimension, ...],
+    tree: Tree,
+    dims: dict[str, str],
+    parts: dict[str, str],
+    make: Callable[[dict[str, str], str], PartitionKey],
 ) -> Iterator[PartitionKey]:
     """Yield the keys of a tree; ``dims`` and ``parts`` hold the dimensions before it, sorted by name."""
-    dimension, make = dimensions[0], PartitionKey._trusted
+    dimension = dimensions[0]
     name, (before, after) = dimension.name, _around(dimension.name, parts)
     for run, below in tree.runs:
         if len(dimensions) > 1:
             for dims[name], parts[name] in dimension.parts(run):
-                yield from _walk_from(dimensions[1:], below, dims, parts)
+                yield from _walk_from(dimensions[1:], below, dims, parts, make)
         else:
             for value, part in dimension.parts(run):
                 own_dims = dims.copy()

@@ -16,11 +16,11 @@ from flowctx.core.workflow.business_date import RunTiming
 WINDOW, DUE = "window", "due"
 
 
-def dated(moments: Moments | None, partition: PartitionKey) -> dict[str, Any]:
+def dated(moments: Moments, partition: PartitionKey) -> dict[str, Any]:
     """Return what ``metadata`` says of the window of a partition and of when it is due, as text with the zone's name.
 
     Args:
-        moments: What the scheme says of the partition; ``None`` of one without a cadence.
+        moments: What the scheme says of the partition.
         partition: The partition.
 
     Example:
@@ -30,23 +30,21 @@ def dated(moments: Moments | None, partition: PartitionKey) -> dict[str, Any]:
         >>> dated(scheme.moments(key), key)["due"]["at"]
         '2012-01-04T00:00:00-05:00'
     """
-    if moments is None:
-        return {}
-    text = str(partition)
+    text = partition._text
     at, zone = moments.due_text
     # Times in ISO 8601, names of zones and texts of keys are ASCII: all of it is JSON as it stands.
-    return {WINDOW: _window(moments.window_text, text), DUE: JsonDict(at=at, timezone=zone, partition=text)}
+    start, end, window_zone = moments.window_text
+    window = JsonDict(start=start, end=end, timezone=window_zone, partition=text)
+    return {WINDOW: window, DUE: JsonDict(at=at, timezone=zone, partition=text)}
 
 
 def dated_by_engine(time: RunTiming | None, partition: PartitionKey | None) -> dict[str, Any]:
     """Return what ``metadata`` says of the window of a run that is of no scheme: the one that its engine says."""
     window = _interval_of(time)
-    return {} if window is None else {WINDOW: _window(window_text(window), str(partition or ""))}
-
-
-def _window(ends: tuple[str, str, str], partition: str) -> JsonDict:
-    start, end, zone = ends
-    return JsonDict(start=start, end=end, timezone=zone, partition=partition)
+    if window is None:
+        return {}
+    start, end, zone = window_text(window)
+    return {WINDOW: JsonDict(start=start, end=end, timezone=zone, partition=str(partition or ""))}
 
 
 def _interval_of(time: RunTiming | None) -> Window | None:

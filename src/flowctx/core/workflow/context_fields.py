@@ -42,8 +42,6 @@ def as_partition(value: object) -> PartitionKey:
 
 def as_utc(value: object) -> datetime:
     """Return an aware datetime in UTC."""
-    if type(value) is datetime and value.tzinfo is UTC:
-        return value
     if not isinstance(value, datetime):
         raise ContextError(f"started_at={value!r} must be a datetime")
     if value.utcoffset() is None:

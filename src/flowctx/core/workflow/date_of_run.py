@@ -93,8 +93,7 @@ def _of_cadence(
     partition: PartitionKey, scheme: PartitionScheme, as_of: AsOf | None, as_of_date: date | None
 ) -> AsOfResult:
     """Return the date that a cadence gives to a partition, after a look at who says another one."""
-    found = date_of_partition(partition, scheme)
-    day = found.date if found is not None else None
+    day = scheme.as_of_date(partition)
     if as_of_date is not None and as_of_date != day:
         raise ContextError(_other(as_of_date, partition, str(day)))
     ruled = None if as_of is None else as_of.resolve(RunTiming(partition=partition, scheme=scheme)).date
@@ -103,7 +102,7 @@ def _of_cadence(
             f"the rule {as_of!r} gives {ruled}, which is not the business date of partition {partition}: by its "
             f"scheme that is {day}; leave the rule out (as_of=AsOf.default()), or change the cadence of the scheme"
         )
-    return AsOfResult(as_of_date, "caller") if as_of_date is not None or found is None else found
+    return AsOfResult(day, "caller" if as_of_date is not None else f"partition.{scheme.cadence_dimension}")
 
 
 def _refuse_other(as_of_date: date, partition: PartitionKey, of_partition: RunTiming, as_of: AsOf | None) -> None:

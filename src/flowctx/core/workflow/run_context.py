@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from flowctx.core.data.no_outputs import NoOutputs
-from flowctx.core.data.plain import FrozenDict, freeze
+from flowctx.core.data.plain import EMPTY, FrozenDict, JsonDict, freeze
 from flowctx.core.dates.calendar import BusinessCalendar
 from flowctx.core.dates.moments import Moments
 from flowctx.core.errors import ContextError
@@ -26,6 +26,8 @@ from flowctx.core.workflow.run_request import batch_id_problem
 
 #: So many characters has an id at most: a row of an index of PostgreSQL's holds 2,700 bytes.
 _LONGEST_ID = 500
+#: The digit that says which kind of UUID it is, by a random one.
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 #: Days have 23 hours when clocks go forward.
 _DAY = timedelta(hours=23)
 
@@ -90,64 +92,72 @@ def begin(
             is required, or one of them is of the wrong type; or an id is too long.
     """
     run_metadata = {"workflow": name, **(metadata or {})}
+    plain = type(metadata) is JsonDict and name.isidentifier() and name.isascii()  # all of it is JSON as it stands
     first_run_id = first_run_id or run_id
-    _check(as_of, as_of_date, batch_id)
-    _check_length(run_id=run_id, capture_id=capture_id)
+    _check_ids(run_id, capture_id, batch_id)
+    if as_of is not None or as_of_date is not None:
+        _check_date(as_of, as_of_date)
     started_at = started_at or datetime.now(UTC)
     moments: Moments | None = None
     if scheme is not None and partition is not None:
-        partition = scheme.check(partition)
-        moments = scheme.due_moments(partition, started_at)
-    calendar = scheme.cadence.business_calendar if scheme is not None and scheme.cadence is not None else None
+        moments = scheme.moments(partition, started_at)
+    cadence = scheme.cadence if scheme is not None else None
+    calendar = cadence.business_calendar if cadence is not None else None
     if "as_of_source" not in run_metadata:  # else what triggered the run has said the date
-        found = date_of_run(partition, scheme, time=time, as_of=as_of, as_of_date=as_of_date)
-        as_of_date, calendar = found.date, found.calendar or calendar
-        run_metadata["as_of_source"] = found.source
+        if moments is not None and as_of is None and as_of_date is None and scheme is not None:
+            as_of_date, run_metadata["as_of_source"] = moments.as_of_date, f"partition.{scheme.cadence_dimension}"
+        else:
+            found = date_of_run(partition, scheme, time=time, as_of=as_of, as_of_date=as_of_date)
+            as_of_date, calendar, plain = found.date, found.calendar or calendar, False
+            run_metadata["as_of_source"] = found.source
     if required and as_of_date is None:
         raise ContextError(
             f"run {run_id!r} of {name!r} has no business date: it was started by hand or by an event that says none; "
             "start it with as_of_date (Airflow: in its conf, Dagster: the tag flowctx/as_of_date), with a partition or "
             "with a logical date, or let what triggers it hand on its as_of_date"
         )
-    by_caller = run_metadata["as_of_source"] == "caller"
+    occasion = None  # a cadence says the date of its partitions
     if partition is None:
-        occasion = occasion_of(as_of_date, None if by_caller else time)
-    else:
+        occasion = occasion_of(as_of_date, None if run_metadata["as_of_source"] == "caller" else time)
+    elif moments is None:
         occasion = day_beside(partition, scheme, as_of_date, time)
     if calendar is not None:
-        run_metadata["calendar"] = _identity(calendar)
-    run_metadata |= (
-        dated_by_engine(time, partition) if scheme is None or partition is None else dated(moments, partition)
-    )
-    return WorkflowContext(
-        run_id=run_id,
-        trace_id=trace_id or derived_trace_id(run_id),
-        batch_id=batch_id,
-        started_at=started_at,
-        params=FrozenDict() if params is None else params,
-        metadata=run_metadata,
-        checkpoint=checkpoint,
-        partition=partition,
-        as_of_date=as_of_date,
-        capture_id=capture_id
-        or capture_id_of(
-            partition,
-            scheme,
-            batch_id or first_run_id,
-            occasion or (first_run_id if batch_id and partition is None else None),
-        ),
-        idempotency_key=idempotency_key or idempotency_key_of(name, partition, occasion or as_of_date),
+        identity = run_metadata["calendar"] = _identity(calendar)
+        plain = plain and type(identity) is JsonDict
+    if moments is not None and partition is not None:
+        run_metadata |= dated(moments, partition)
+    elif scheme is None or partition is None:
+        run_metadata |= dated_by_engine(time, partition)
+    alone = first_run_id if batch_id and partition is None else None
+    day = as_of_date if moments is None or as_of_date is not moments.as_of_date else moments.as_of_text
+    return WorkflowContext._of(
+        {
+            "run_id": run_id,
+            "trace_id": trace_id or derived_trace_id(run_id),
+            "batch_id": batch_id,
+            "started_at": started_at,
+            "params": EMPTY if params is None else params,
+            "step_outputs": EMPTY,
+            "metadata": JsonDict(run_metadata) if plain else freeze(run_metadata, "metadata"),
+            "checkpoint": checkpoint,
+            "partition": partition,
+            "as_of_date": as_of_date,
+            "capture_id": capture_id or capture_id_of(partition, scheme, batch_id or first_run_id, occasion or alone),
+            "idempotency_key": idempotency_key or idempotency_key_of(name, partition, occasion or day),
+        }
     )
 
 
-def _check_length(**ids: str | None) -> None:
+def _check_ids(run_id: str, capture_id: str | None, batch_id: object) -> None:
     """Refuse ids that no index of PostgreSQL takes, on any ledger and without one."""
-    for name, value in ids.items():
+    for name, value in (("run_id", run_id), ("capture_id", capture_id)):
         if isinstance(value, str) and len(value) > _LONGEST_ID:
             raise ContextError(
                 f"{name}={value[:40]!r}… has {len(value):,} characters, and at most {_LONGEST_ID} fit; shorten it, or "
                 "take a digest of it"
             )
+    if batch_id is not None and (problem := batch_id_problem(batch_id)) is not None:
+        raise ContextError(problem)
 
 
 def capture_id_of(
@@ -171,7 +181,7 @@ def capture_id_of(
     if partition is None:
         return "|".join(last)
     values = map(partition._dims.__getitem__, partition if scheme is None else scheme.dimensions)
-    escaped = map(escape_value, values) if "%" in str(partition) else values  # its text has all escapes
+    escaped = map(escape_value, values) if "%" in partition._text else values  # its text has all escapes
     return "|".join([*escaped, *last])
 
 
@@ -209,7 +219,7 @@ def idempotency_key_of(name: str, partition: PartitionKey | None, as_of_date: da
         >>> len(idempotency_key_of("prices", None, None))
         32
     """
-    parts = (name, "" if partition is None else str(partition), str(as_of_date or ""))
+    parts = (name, "" if partition is None else partition._text, str(as_of_date or ""))
     return sha256("\0".join(parts))[:32]
 
 
@@ -222,7 +232,7 @@ def new_run_id() -> str:
         4
     """
     text = os.urandom(16).hex()
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[int(text[16], 16) & 3]}{text[17:20]}-{text[20:]}"
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:]}"
 
 
 @lru_cache(maxsize=64)  # each run asks for that of its calendar
@@ -241,13 +251,11 @@ def derived_trace_id(run_id: str) -> str:
     return sha256(f"flowctx trace\0{run_id}")[:32]
 
 
-def _check(as_of: object, as_of_date: object, batch_id: object) -> None:
+def _check_date(as_of: object, as_of_date: object) -> None:
     if as_of is not None and not isinstance(as_of, AsOf):
         raise ContextError(f"as_of={as_of!r} is no rule; pass one such as AsOf.previous_session('XNYS')")
     if as_of_date is not None and (not isinstance(as_of_date, date) or isinstance(as_of_date, datetime)):
         raise ContextError(f"as_of_date={as_of_date!r} is no date; pass a datetime.date")
-    if batch_id is not None and (problem := batch_id_problem(batch_id)) is not None:
-        raise ContextError(problem)
 
 
 def beside_steps(ctx: WorkflowContext, instead: str) -> WorkflowContext:
