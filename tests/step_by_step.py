@@ -48,10 +48,6 @@ class StepByStep:
         """Make one attempt at a step, as an engine does, and hand on what it hands on."""
         return self._handed_on(self._attempt(name, number, **how).attempt())
 
-    def to_the_end(self, name, **how):
-        """Make attempts at a step until it is not tried again, as a run in this process does."""
-        return self._handed_on(self._attempt(name, 1, **how).to_the_end())
-
     def _attempt(self, name, number, *, skipped=None, **how):
         step = self.flow[name]
 

@@ -18,7 +18,7 @@ from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import RunRecord
 from flowctx.core.durability.replay import Invoke, Replay, replay_step
 from flowctx.core.durability.resumption import ResumePlan, plan_resume
-from flowctx.core.durability.run_ledgers import NO_LEDGER, run_ledger
+from flowctx.core.durability.run_ledgers import run_ledger
 from flowctx.core.durability.run_plan import LOCAL_LEASE, RunPlan, begin_run, plan_next_attempt, plan_run
 from flowctx.core.durability.version_choice import check_past
 from flowctx.core.errors import CaptureRefused, LedgerError, Superseded, WorkflowError
@@ -29,7 +29,7 @@ from flowctx.core.workflow.definition import Workflow, check_workflow, expect_wo
 from flowctx.core.workflow.import_path import import_path_of, import_recorded
 from flowctx.core.workflow.result import StepStatus
 from flowctx.core.workflow.run_context import begin, new_run_id
-from flowctx.core.workflow.run_request import OnCaptured, RunRequest, read_date, read_text
+from flowctx.core.workflow.run_request import NO_REQUEST, OnCaptured, RunRequest, read_date, read_text
 from flowctx.core.workflow.run_result import RunResult, StepRun
 from flowctx.core.workflow.step_config import step_config_of
 from flowctx.ledger import ledger_or_default, ledger_to_read, strict_from_env
@@ -102,10 +102,13 @@ def run(
     """
     check_workflow(workflow)
     clock = clock or SystemClock()
-    day = read_date(as_of_date)
-    request = RunRequest(
-        batch_id=batch_id, trace_id=trace_id, as_of_date=day, on_captured=on_captured, step_config=step_config
-    )
+    day = None if as_of_date is None else read_date(as_of_date)
+    ledger_in_use = ledger_or_default(ledger)
+    request = NO_REQUEST
+    if ledger_in_use is not None or trace_id is not None or step_config is not None or on_captured != "recapture":
+        request = RunRequest(
+            batch_id=batch_id, trace_id=trace_id, as_of_date=day, on_captured=on_captured, step_config=step_config
+        )
     ctx = _new_context(
         workflow,
         clock,
@@ -118,8 +121,12 @@ def run(
         known_at=known_at,
         step_config=request.step_config,
     )
-    with _open_ledger(ledger) as ledger_in_use:
-        _check_past(ctx, ledger_in_use, clock)
+    if ledger_in_use is None:
+        if known_at is not None:
+            check_past(known_time(ctx), clock.now, clock="this machine's clock")
+        return Progress(workflow, ctx, clock).to_the_end()
+    with _closed_by_url(ledger, ledger_in_use):
+        check_past(known_time(ctx), ledger_in_use.now)
         try:
             recorder = _begun(ledger_in_use, workflow, ctx, request)
         except CaptureRefused as exc:
@@ -127,7 +134,7 @@ def run(
                 raise
             skipped = [StepRun(name=name, status=StepStatus.SKIPPED, error=str(exc)) for name in workflow.steps]
             return RunResult.of(workflow.name, ctx, skipped)
-        return Progress(workflow, recorder, clock).to_the_end()
+        return Progress(workflow, recorder.context, clock, recorder=recorder).to_the_end()
 
 
 def resume(
@@ -194,9 +201,8 @@ def resume(
                 accept_changes=accept_changes,
             )
 
-        plan, recorder = _continued(ledger_in_use, workflow, before, planned, take_over=take_over)
-        complete_in = ledger_in_use if plan.complete(workflow) else None
-        progress = Progress(workflow, recorder, clock, complete_in=complete_in)
+        plan, ctx, recorder = _continued(ledger_in_use, workflow, before, planned, take_over=take_over)
+        progress = Progress(workflow, ctx, clock, recorder=recorder, complete_in=ledger_in_use)
         return progress.load_completed(plan.records).to_the_end()
 
 
@@ -246,13 +252,6 @@ def replay(
         )
 
 
-def _check_past(ctx: WorkflowContext, ledger: Ledger | None, clock: Clock) -> None:
-    if ledger is None:
-        check_past(known_time(ctx), clock.now, clock="this machine's clock")
-    else:
-        check_past(known_time(ctx), ledger.now)
-
-
 def _new_context(
     workflow: Workflow,
     clock: Clock,
@@ -267,24 +266,24 @@ def _new_context(
     step_config: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> WorkflowContext:
     """Return what the first step of a new run sees."""
-    now = clock.now()
+    now, metadata = clock.now(), ENGINE
+    if known_at is not None or step_config:
+        metadata = freeze(ENGINE | known_fields(known_at) | step_config_of(workflow, step_config))
     return begin(
         workflow.name,
-        run_id=read_text(run_id, "run_id") or new_run_id(),
+        run_id=new_run_id() if run_id is None else str(read_text(run_id, "run_id")),
         scheme=workflow.partitions,
         partition=workflow.partition_key(partition),
         as_of_date=as_of_date,
         batch_id=batch_id,
         trace_id=trace_id,
         params=workflow.params_with(params),
-        metadata=ENGINE | known_fields(known_at) | step_config_of(workflow, step_config),
+        metadata=metadata,
         started_at=now,
     )
 
 
-def _begun(ledger: Ledger | None, workflow: Workflow, ctx: WorkflowContext, request: RunRequest) -> Recorder:
-    if ledger is None:
-        return Recorder(NO_LEDGER, RunRecord(workflow=workflow.name, context=ctx))
+def _begun(ledger: Ledger, workflow: Workflow, ctx: WorkflowContext, request: RunRequest) -> Recorder:
     recorded_in = run_ledger(ledger, strict=strict_from_env())
     plan = plan_run(recorded_in, workflow, ctx, request=request, import_path=import_path_of(workflow), exclusive=True)
     return begin_run(recorded_in, plan, lease=LOCAL_LEASE)
@@ -314,7 +313,7 @@ def plan_new_run(
 
 def run_begun(workflow: Workflow, recorder: Recorder, *, clock: Clock | None = None) -> RunResult:
     """Run every step of a run that has been begun."""
-    return Progress(workflow, recorder, clock or SystemClock()).to_the_end()
+    return Progress(workflow, recorder.context, clock or SystemClock(), recorder=recorder).to_the_end()
 
 
 def _continued(
@@ -324,21 +323,22 @@ def _continued(
     planned: Callable[[RunRecord], ResumePlan],
     *,
     take_over: bool,
-) -> tuple[ResumePlan, Recorder]:
-    """Plan how a run goes on, and be the one who goes on with it; plan again if it has recorded more meanwhile."""
+) -> tuple[ResumePlan, WorkflowContext, Recorder | None]:
+    """Plan how a run goes on, and be who goes on with it unless it is complete; again if it has recorded more since."""
     recorded_in = run_ledger(ledger, strict=strict_from_env())
     while True:
         # Importing the workflow takes its time: what the run has come to is read after that.
         run = ledger.get_run(before.run_id, workflow=before.workflow, partition=before.context.partition)
         plan = planned(run)
         if plan.complete(workflow):
-            return plan, Recorder(NO_LEDGER, run)
+            return plan, run.context, None
         if plan.context.partition is not None:
             workflow.partition_key(plan.context.partition)  # it may have left the scheme since
         plan = replace(plan, context=replace(plan.context, metadata={**plan.context.metadata, **ENGINE}))
         attempt = plan_next_attempt(workflow, plan, import_path=import_path_of(workflow), take_over=take_over)
         try:
-            return plan, begin_run(recorded_in, attempt, lease=LOCAL_LEASE)
+            recorder = begin_run(recorded_in, attempt, lease=LOCAL_LEASE)
+            return plan, recorder.context, recorder
         except Superseded:
             again = ledger.get_run(run.run_id, workflow=run.workflow, partition=run.context.partition)
             if again.fencing_token != run.fencing_token:
@@ -348,7 +348,12 @@ def _continued(
 def _open_ledger(ledger: Ledger | str | None, *, make: bool = True) -> AbstractContextManager[Ledger | None]:
     """Open the ledger that is meant, and close it again if it was given by its URL."""
     found = ledger_or_default(ledger) if make else ledger_to_read(ledger)
-    return closing(found) if isinstance(ledger, str) and found is not None else nullcontext(found)
+    return nullcontext(None) if found is None else _closed_by_url(ledger, found)
+
+
+def _closed_by_url(ledger: Ledger | str | None, found: Ledger) -> AbstractContextManager[Ledger]:
+    """Close a ledger after the block if it was given by its URL."""
+    return closing(found) if isinstance(ledger, str) else nullcontext(found)
 
 
 def _require_ledger(ledger: Ledger | None) -> Ledger:

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from operator import attrgetter
 from typing import Any
 
 from flowctx.artifacts import MemoryArtifactStore, artifact_store
-from flowctx.core.clock import Clock
-from flowctx.core.data.plain import ArtifactRef
+from flowctx.core.clock import Clock, stopwatch
+from flowctx.core.data.plain import EMPTY, ArtifactRef
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.durability.reading import StepInputs
 from flowctx.core.durability.recorder import Recorder
-from flowctx.core.durability.records import RunStatus, StepRecord
+from flowctx.core.durability.records import Reads, RunStatus, StepRecord
 from flowctx.core.durability.resumption import envelopes, reason_of
-from flowctx.core.durability.run_ledgers import ledger_behind
+from flowctx.core.durability.run_ledgers import NO_LEDGER, ledger_behind
 from flowctx.core.durability.run_plan import LOCAL_LEASE
-from flowctx.core.durability.step_attempt import StepAttempt, StepInput
-from flowctx.core.errors import LedgerError, LedgerUnavailable, Superseded, error_text
+from flowctx.core.durability.tries import NO_OUTCOME, config_of, failure_of, record_try, tolerated
+from flowctx.core.errors import FlowctxError, LedgerError, LedgerUnavailable, Superseded, error_text
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, final_context, load_output
-from flowctx.core.execution.upstream import merge_upstream, nearest_complete
+from flowctx.core.execution.execute import Outcome, execute
+from flowctx.core.execution.upstream import NOTHING, merge_upstream, nearest_complete
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
-from flowctx.core.workflow.result import FAILED, OK, StepStatus
+from flowctx.core.workflow.result import FAILED, OK, StepResult, StepStatus
 from flowctx.core.workflow.run_result import RunResult, StepRun
+from flowctx.core.workflow.step_config import STEP_CONFIG
 
 _step = attrgetter("step")
 #: What ends a process from within a step.
@@ -38,20 +41,36 @@ _ENDINGS: Mapping[type[BaseException], str] = {
 
 
 class Progress:
-    """A run in progress; made for a recorder that has begun it, or for one that is complete in a ledger."""
+    """A run in progress: with a recorder that has begun it, of a run complete in a ledger, or of one in none."""
 
     def __init__(
-        self, workflow: Workflow, recorder: Recorder, clock: Clock, *, complete_in: Ledger | None = None
+        self,
+        workflow: Workflow,
+        ctx: WorkflowContext,
+        clock: Clock,
+        *,
+        recorder: Recorder | None = None,
+        complete_in: Ledger | None = None,
     ) -> None:
-        self.workflow, self.recorder, self.clock = workflow, recorder, clock
-        self.ctx = recorder.context
-        self.ledger = complete_in or ledger_behind(recorder.ledger)
+        self.workflow, self.steps = workflow, workflow.steps
+        self.ctx, self.clock, self.recorder = ctx, clock, recorder
+        self.ledger = complete_in if recorder is None else ledger_behind(recorder.ledger)
+        self.seconds = stopwatch(clock)
         self.store: ArtifactStore | None = None
         self.entries: dict[str, StepRun] = {}
+        #: How steps ended that have no entry yet: their result, how often they were tried, the seconds that it took,
+        #: and what they raised. Entries are made one after the other, which takes a third of the time.
+        self.ends: dict[str, tuple[StepResult, int, float, BaseException | None]] = {}
         #: What the steps handed on; one that failed hands on nothing.
         self.envelopes: dict[str, Envelope] = {}
         #: Outputs that are in this process already.
         self.outputs: dict[str, Mapping[str, Any]] = {}
+        #: What the step under way has read of other partitions.
+        self.inputs: StepInputs | None = None
+        #: Largest output in bytes of JSON that goes elsewhere; ``None``: any, where nothing is recorded.
+        self.limit = None if recorder is None else MAX_INLINE_BYTES
+        #: What the caller of the run has set of the configuration of steps.
+        self.of_run = self.ctx.metadata.get(STEP_CONFIG)
 
     def load_completed(self, records: Mapping[str, StepRecord]) -> Progress:
         """Take over what the steps recorded that are not run again."""
@@ -61,76 +80,125 @@ class Progress:
 
     def to_the_end(self) -> RunResult:
         """Run every step that is left, and say what happened."""
-        with self.recorder.alive(LOCAL_LEASE):
+        recorder = self.recorder
+        if recorder is None:
+            self._run_steps()
+            return self.result()
+        with recorder.alive(LOCAL_LEASE):
             try:
-                self.store = artifact_store(self.ledger) or (MemoryArtifactStore() if self.ledger is None else None)
                 self._run_steps()
             except (Superseded, LedgerUnavailable):
                 raise  # it is another's, or nobody can be told: its lease runs out
             except BaseException as exc:
                 why = _ENDINGS.get(type(exc), error_text(exc))
                 with suppress(LedgerError):
-                    self.recorder.finish(RunStatus.FAILED, why)
+                    recorder.finish(RunStatus.FAILED, why)
                 raise
-            if self.recorder.recording:
-                ended = self._ended(self.ctx)
-                self.recorder.finish(RunStatus(ended.status), _why(ended))
+            ended = self._ended(self.ctx)
+            recorder.finish(RunStatus(ended.status), _why(ended))
         return self.result()  # the run is over, also where an output can no longer be read
 
     def _run_steps(self) -> None:
+        self.store = artifact_store(self.ledger) or (MemoryArtifactStore() if self.ledger is None else None)
         entries = self.entries
-        all_ok = all(entry.status is OK for entry in entries.values())
-        for step in self.workflow.steps.values():
-            if step.name not in entries:
-                left_out = None if all_ok else self._left_out(step)
-                entry = entries[step.name] = left_out or self._attempt(step)
-                all_ok = all_ok and entry.status is OK
+        all_ok = not entries or all(entry.status is OK for entry in entries.values())
+        for name, step in self.steps.items():
+            if name in entries:
+                continue
+            left_out = None if all_ok else self._left_out(step)
+            if left_out is not None:
+                entries[name] = left_out
+            elif self._attempt(step) is not OK:
+                all_ok = False
 
     def _left_out(self, step: Step) -> StepRun | None:
+        self._make_entries()
         return StepRun.not_started(step.name, [self.entries[name] for name in step.after], step.run_if)
+
+    def _make_entries(self) -> None:
+        for name, (result, attempts, seconds, exception) in self.ends.items():
+            duration = timedelta(seconds=seconds)
+            self.entries[name] = StepRun.of(name, result, attempts=attempts, duration=duration, exception=exception)
+        self.ends.clear()
 
     def result(self) -> RunResult:
         """Return what happened, once every step has an entry."""
-        return self._ended(self._final_context())
+        made = map(self.envelopes.__getitem__, filter(self.envelopes.__contains__, self.steps))
+        return self._ended(final_context(self.ctx, made, self._load, self.outputs))
 
     def _ended(self, ctx: WorkflowContext) -> RunResult:
-        entries = [self.entries[name] for name in self.workflow.steps]
-        return RunResult.of(self.workflow.name, ctx, entries)
+        self._make_entries()
+        return RunResult.of(self.workflow.name, ctx, map(self.entries.__getitem__, self.steps))
 
-    def _attempt(self, step: Step) -> StepRun:
-        attempt = StepAttempt(
-            step=step,
-            open=self._begun,
-            receive=partial(self._receive, step),
-            store=self.store,
-            limit=MAX_INLINE_BYTES if self.recorder.recording else None,
-            ends_run=False,
-            clock=self.clock,
-        )
-        made = attempt.to_the_end()
-        result, envelope = made.outcome.result, made.envelope
+    def _attempt(self, step: Step) -> StepStatus:
+        """Run a step until it is not tried again, and return how it ended; only that is recorded."""
+        number, self.inputs, began = 1, None, self.seconds()
+        started_at = None if self.recorder is None else self.clock.now()
+        seen, outcome, envelope = self._tried(step, number)
+        result = outcome.result
+        while result.status is FAILED and _retried(step, result, number):
+            self.clock.sleep(step.retry.wait(number))
+            number += 1
+            seen, outcome, envelope = self._tried(step, number)
+            result = outcome.result
+        seconds = self.seconds() - began
+        if self.recorder is not None and started_at is not None:
+            record_try(
+                self.recorder,
+                step,
+                outcome,
+                envelope,
+                seen=seen or self.ctx,
+                after=tuple(map(_step, nearest_complete(self.workflow, step, self.envelopes.get))),
+                attempts=number,
+                started_at=started_at,
+                seconds=seconds,
+                config=config_of(step, self.ctx),
+                inputs=self.inputs,
+            )
         if result.status is not FAILED:
             self.envelopes[step.name] = envelope
         if result.status is OK and not isinstance(envelope.output, ArtifactRef):
             self.outputs[step.name] = envelope.output
-        return StepRun.of(
-            step.name, result, attempts=attempt.number, duration=attempt.duration, exception=made.outcome.exception
-        )
+        self.ends[step.name] = (result, number, seconds, outcome.exception)
+        return result.status
 
-    def _begun(self) -> Recorder:
-        return self.recorder
+    def _tried(self, step: Step, number: int) -> tuple[WorkflowContext | None, Outcome, Envelope]:
+        """Try a step once, and return the context that it saw, how it ended, and what it hands on."""
+        seen, inherited, outcome = None, NOTHING, NO_OUTCOME
+        try:
+            before = nearest_complete(self.workflow, step, self.envelopes.get) if step.after else []
+            seen, inherited = merge_upstream(self.ctx, before, self._fetch, store=self.store, at_hand=self.outputs)
+            config, load = self.of_run and config_of(step, seen), None
+            if step.inputs:
+                load = self._inputs_of(step, seen, number).load
+            outcome = execute(step, seen, config, attempt=number, store=self.store, inputs=load)
+            result = outcome.result
+            if result.status is FAILED and not _retried(step, result, number):
+                outcome = tolerated(step, outcome)
+            return seen, outcome, inherited.envelope(step.name, outcome.result, store=self.store, limit=self.limit)
+        except FlowctxError as exc:
+            # A step that failed in its own words keeps them, without the output that could not be handed on.
+            if outcome.result.status is not FAILED:
+                outcome = Outcome(result=failure_of(exc), exception=exc, seconds=outcome.seconds)
+                own = seen is not None and not isinstance(exc, (LedgerError, Superseded))
+                if own and not _retried(step, outcome.result, number):
+                    outcome = tolerated(step, outcome)
+            bare = replace(outcome.result, output=EMPTY)
+            return seen, outcome, inherited.envelope(step.name, bare)
 
-    def _receive(self, step: Step, ctx: WorkflowContext) -> StepInput:
-        before = nearest_complete(self.workflow, step, self.envelopes.get)
-        ctx, inherited = merge_upstream(ctx, before, self._fetch, store=self.store, at_hand=self.outputs)
-        return StepInput(ctx, inherited, tuple(map(_step, before)))
+    def _inputs_of(self, step: Step, seen: WorkflowContext, number: int) -> StepInputs:
+        """Return what a step reads: what it has read at an earlier try, it reads again."""
+        recorder = self.recorder
+        again: Reads = {} if self.inputs is None else self.inputs.read
+        if recorder is not None and not again:
+            again = recorder.reads_before(step.name, number)
+        ledger = NO_LEDGER if recorder is None else recorder.ledger
+        self.inputs = StepInputs(ledger, step, seen, store=self.store, again=again)
+        return self.inputs
 
     def _fetch(self, name: str, at: str | None) -> Mapping[str, Any]:
         return load_output(self.envelopes[name], self.store)
-
-    def _final_context(self) -> WorkflowContext:
-        made = [self.envelopes[name] for name in self.workflow.steps if name in self.envelopes]
-        return final_context(self.ctx, made, self._load, self.outputs)
 
     def _load(self, envelope: Envelope) -> Mapping[str, Any]:
         return load_output(envelope, self.store)
@@ -138,6 +206,11 @@ class Progress:
 
 def _entry(record: StepRecord) -> StepRun:
     return StepRun.of(record.step, record, attempts=record.attempts, duration=timedelta(seconds=record.seconds))
+
+
+def _retried(step: Step, result: StepResult, number: int) -> bool:
+    """Return whether a step that failed so is tried again."""
+    return result.retryable and number <= step.retry.retries
 
 
 def _why(result: RunResult) -> str | None:

@@ -11,9 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowctx import (
-    CaptureHeld,
     ErrorCategory,
-    LedgerUnavailable,
     QualityMetrics,
     RetryPolicy,
     StepResult,
@@ -27,7 +25,6 @@ from flowctx.core.durability.records import RunStatus
 from flowctx.core.durability.run_plan import ENGINE_LEASE
 from flowctx.ledger.memory import MemoryLedger
 from flowctx.testing import FakeClock
-from flowctx.testing.clock import NOON
 from step_by_step import AwayLedger, StepByStep
 from strategies import KEYS, TEXT
 
@@ -392,49 +389,6 @@ def test_a_run_that_goes_on_elsewhere_stops_here(flow, ledger, load):
     assert (made.outcome.result.retryable, made.envelope.output) == (False, {})
 
 
-def test_attempts_in_this_process_wait_as_the_policy_says(ledger):
-    """In this process a step is tried until it is ok, with the policy's waits, and only its end is recorded."""
-    clock, failures = FakeClock(), [ConnectionError("away"), ConnectionError("away")]
-    flow = Workflow("flow")
-
-    @flow.step(retries=RetryPolicy(retries=5, delay=timedelta(seconds=10)))
-    def load(ctx):
-        if failures:
-            raise failures.pop()
-
-    run = StepByStep(flow, ledger)
-    assert run.to_the_end("load", clock=clock).outcome.result.status is StepStatus.OK
-    assert [wait.total_seconds() for wait in clock.slept] == [10, 20]
-    record = run.record("load")
-    assert (record.attempts, record.started_at, record.seconds) == (3, NOON, 30)
-
-
-def test_attempts_in_this_process_end_with_the_policy(ledger):
-    """A step that fails each time has failed after its last retry."""
-    flow = Workflow("flow")
-    flow.step(name="load", retries=2)(lambda ctx: 1 / 0)
-    run = StepByStep(flow, ledger)
-    run.to_the_end("load", clock=FakeClock())
-    assert (run.record("load").status, run.record("load").attempts) == (StepStatus.FAILED, 3)
-
-
-def test_attempts_in_this_process_stop_where_the_run_is_refused(flow, ledger):
-    """In this process a refused capture, or a ledger that is away, stops the run rather than a step."""
-    StepByStep(flow, ledger, run_id="e1", capture_id="one").attempt("load")
-    with pytest.raises(CaptureHeld):
-        StepByStep(flow, ledger, run_id="e2", capture_id="one").to_the_end("load")
-    with pytest.raises(LedgerUnavailable):
-        StepByStep(flow, AwayLedger("record")).to_the_end("load")
-
-
-def test_a_complete_step_is_not_recorded_again_in_this_process(flow, ledger, calls):
-    """What another run has completed is taken over here too."""
-    StepByStep(flow, ledger, run_id="e1", params={"broken": True}).all_steps()
-    run = StepByStep(flow, ledger, run_id="e2", resume_from="e1")
-    assert run.to_the_end("load").outcome.result.output == {"rows": 3}
-    assert (calls.count("load"), run.record("load").run_attempt) == (1, 1)
-
-
 def test_what_cannot_be_kept_has_failed(flow, ledger, calls):
     """A step is complete before its output is kept, so that a retry only does that; after the last it has failed."""
     tries = []
@@ -476,14 +430,6 @@ def test_how_it_was_made_stays_where_it_cannot_be_kept(ledger):
     assert (record.status, record.attempts, record.seconds) == (StepStatus.FAILED, 2, 5)
     assert record.inputs == complete.inputs != {}
     assert record.quality == made.outcome.result.quality == QualityMetrics(counts={"rows": 1})
-
-
-def test_who_knows_when_the_run_ends_says_so(flow, ledger):
-    """Where somebody else ends the run, its last step does not."""
-    run = StepByStep(flow, ledger)
-    run.attempt("load")
-    run.attempt("use", ends_run=False)
-    assert ledger.get_run("e1").status is RunStatus.RUNNING
 
 
 @settings(max_examples=20)

@@ -59,20 +59,21 @@ def bind(value: Any, store: object | None) -> None:
 
 def replaced(value: Any, change: Callable[[Table | File], Any]) -> Any:
     """Return plain data with other tables and files; what has none is returned as it is."""
-    return _replaced(value, change) if may_hold_handles(value) else value
-
-
-def _replaced(value: Any, change: Callable[[Table | File], Any]) -> Any:
     if isinstance(value, (Table, File)):
         return change(value)
     if isinstance(value, dict):
         items = {}
         for key, item in value.items():
-            new = item if type(item) in LEAVES else replaced(item, change)
+            kind = type(item)
+            if kind in LEAVES:
+                continue
+            new = change(item) if kind is Table else replaced(item, change)
             if new is not item:
                 items[key] = new
         return FrozenDict({**value, **items}) if items else value
     if isinstance(value, list):
+        if LEAVES.issuperset(map(type, value)):
+            return value
         found = [replaced(item, change) for item in value]
         return FrozenList(found) if any(new is not old for new, old in zip(found, value, strict=True)) else value
     return value

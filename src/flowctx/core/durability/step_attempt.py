@@ -1,4 +1,4 @@
-"""One attempt at a step, from the run's context to what is handed on; recorded, if there is a ledger."""
+"""One attempt at a step on an engine, from the run's context to what is handed on; recorded, if there is a ledger."""
 
 from __future__ import annotations
 
@@ -13,25 +13,22 @@ from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.reading import AwaitMade, StepInputs, Unordered
 from flowctx.core.durability.recorder import Recorder
 from flowctx.core.durability.records import Reads
-from flowctx.core.errors import CaptureRefused, FlowctxError, LedgerError, Superseded, WorkflowError, error_text
+from flowctx.core.durability.tries import NO_OUTCOME, config_of, failure_of, record_try, tolerated, traceback_of
+from flowctx.core.errors import CaptureRefused, FlowctxError, LedgerError, Superseded, error_text
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope
 from flowctx.core.execution.execute import Outcome, categorize, execute
 from flowctx.core.execution.secretless import secretless
-from flowctx.core.execution.tracebacks import traceback_text
 from flowctx.core.execution.upstream import Upstream
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step
 from flowctx.core.workflow.result import FAILED, StepResult, StepStatus
-from flowctx.core.workflow.step_config import STEP_CONFIG
 
 logger = logging.getLogger("flowctx")
 
 
 #: A step that took no longer has used little of a lease on an engine: to extend it would cost each step a write.
 _SHORT = timedelta(minutes=1)
-#: Of a step that has not run yet.
-_NO_OUTCOME = Outcome(result=StepResult.ok())
 
 
 @dataclass(slots=True)
@@ -64,7 +61,7 @@ class AttemptResult:
 
 @dataclass(kw_only=True, slots=True)
 class StepAttempt:
-    """What an engine, or a run in this process, knows of an attempt before it is made."""
+    """What an engine knows of an attempt before it is made."""
 
     #: The step.
     step: Step
@@ -99,11 +96,9 @@ class StepAttempt:
     unordered: Unordered = lambda item, key, version: None
     #: Waits for what the engine is still to make, in the engine's own way.
     await_made: AwaitMade = lambda item, keys: {}
-    #: Whether nobody else says when the run has ended, so that its last step does.
-    ends_run: bool = True
-    #: The time, of attempts and of waits between them.
+    #: The time.
     clock: Clock = field(default_factory=SystemClock)
-    #: How long all attempts in this process took, and the waits between them.
+    #: How long all attempts took, and the waits between them.
     duration: timedelta = field(default=timedelta(0), init=False)
     _received: StepInput | None = field(default=None, init=False)
     _inputs: StepInputs | None = field(default=None, init=False)
@@ -114,30 +109,11 @@ class StepAttempt:
         try:
             recorder = self.open()
         except CaptureRefused as exc:
-            result = StepResult.skip(str(exc)) if self.skips_captured else _failure(exc)
+            result = StepResult.skip(str(exc)) if self.skips_captured else failure_of(exc)
             return self._ended(None, Outcome(result=result, exception=exc))
         except FlowctxError as exc:
-            return self._ended(None, Outcome(result=_failure(exc), exception=exc))
+            return self._ended(None, Outcome(result=failure_of(exc), exception=exc))
         return self._recorded(recorder, self._made(recorder), started_at)
-
-    def to_the_end(self) -> AttemptResult:
-        """Make attempts in this process until the step is not tried again; only how it ends is recorded.
-
-        Raises:
-            Superseded: The run goes on elsewhere; stop.
-            LedgerError: It could not be recorded, and the setting is strict.
-        """
-        started_at = self.clock.now()
-        recorder = self.open()
-        while self._retried((made := self._made(recorder)).outcome):
-            self.clock.sleep(self.step.retry.wait(self.number))
-            self.number += 1
-        self.duration = self.clock.now() - started_at
-        if recorder.recording and not made.carried:
-            self._record(recorder, made, started_at)
-            if self.ends_run:
-                recorder.finish_if_done(self.step.name)
-        return made
 
     def _retried(self, outcome: Outcome) -> bool:
         """Return whether a step that ended so is tried again."""
@@ -148,7 +124,7 @@ class StepAttempt:
         return outcome.result.retryable and self.number <= self.step.retry.retries
 
     def _made(self, recorder: Recorder) -> AttemptResult:
-        outcome = _NO_OUTCOME
+        outcome = NO_OUTCOME
         try:
             received = self._received = self.receive(recorder.context)
             recorder.asked_again = self.runs_anyway
@@ -172,7 +148,7 @@ class StepAttempt:
             envelope = received.inherited.envelope(self.step.name, outcome.result, store=self.store, limit=limit)
         except FlowctxError as exc:
             if outcome.result.status is not FAILED:
-                outcome = Outcome(result=_failure(exc), exception=exc, seconds=outcome.seconds)
+                outcome = Outcome(result=failure_of(exc), exception=exc, seconds=outcome.seconds)
                 if self._received is not None and not isinstance(exc, (LedgerError, Superseded)):
                     outcome = self._tolerated(outcome)
             # A step that failed in its own words keeps them, without the output that could not be handed on.
@@ -181,11 +157,7 @@ class StepAttempt:
 
     def _tolerated(self, outcome: Outcome) -> Outcome:
         """Return the outcome; a failure of an optional step that is not tried again does not count as one."""
-        result = outcome.result
-        if not self.step.optional or self._retried(outcome):
-            return outcome
-        logger.warning("step %s failed and is optional: the run goes on", self.step.name)
-        return replace(outcome, result=replace(result, status=StepStatus.TOLERATED, output=FrozenDict()))
+        return outcome if self._retried(outcome) else tolerated(self.step, outcome)
 
     def _executed(self, recorder: Recorder, ctx: WorkflowContext) -> Outcome:
         if self.step.inputs:
@@ -203,7 +175,7 @@ class StepAttempt:
         return execute(
             self.step,
             ctx,
-            self._config(ctx),
+            config_of(self.step, ctx, self.config),
             attempt=self.number,
             store=self.store,
             reraise=self.reraise,
@@ -227,15 +199,15 @@ class StepAttempt:
                 self._record(recorder, made, started_at)
             made = self._kept(recorder, made, started_at)
             result = made.outcome.result
-            if self.ends_run and not self._retried(made.outcome):
+            if not self._retried(made.outcome):
                 recorder.finish_if_done(self.step.name)
-            if self.ends_run and self.clock.now() - begun_at > _SHORT:
+            if self.clock.now() - begun_at > _SHORT:
                 recorder.stay_alive()
         except FlowctxError as exc:
             if result.status is FAILED and not isinstance(exc, Superseded):
                 logger.warning("step %s: its failure is not recorded: %s", self.step.name, exc)
                 return made
-            return self._ended(made.ctx, Outcome(result=_failure(exc), exception=exc, seconds=made.outcome.seconds))
+            return self._ended(made.ctx, Outcome(result=failure_of(exc), exception=exc, seconds=made.outcome.seconds))
         return made
 
     def _kept(self, recorder: Recorder, made: AttemptResult, started_at: datetime) -> AttemptResult:
@@ -254,53 +226,32 @@ class StepAttempt:
             if self._retried(failed.outcome):
                 return failed
             if made.carried:
-                recorder.record_not_stored(
-                    self.step.name, result, attempts=self.number, traceback=self._traceback(failed.outcome)
-                )
+                traceback = traceback_of(self.step, failed.outcome, *self._seen())
+                recorder.record_not_stored(self.step.name, result, attempts=self.number, traceback=traceback)
             else:
                 self._record(recorder, failed, started_at)
             return failed
         return made
 
     def _record(self, recorder: Recorder, made: AttemptResult, started_at: datetime) -> None:
-        if not recorder.recording:
-            return
-        result = made.outcome.result
-        recorder.record(
+        seen, config = self._seen()
+        record_try(
+            recorder,
             self.step,
-            result,
+            made.outcome,
             made.envelope,
+            seen=seen,
+            after=self._received.after if self._received else None,
             attempts=self.number,
             started_at=started_at,
             seconds=self.duration.total_seconds(),
-            config=self._recordable_config(),
-            after=self._received.after if self._received else None,
-            traceback=self._traceback(made.outcome),
-            inputs=self._inputs.read if self._inputs is not None else None,
+            config=config,
+            inputs=self._inputs,
         )
 
-    def _traceback(self, outcome: Outcome) -> str | None:
-        if outcome.exception is None or outcome.result.status not in (FAILED, StepStatus.TOLERATED):
-            return None
-        ctx = self._received.ctx if self._received else None
-        data = ({"partition": ctx.partition}, ctx.params) if ctx is not None else ()
-        return traceback_text(outcome.exception, *data, self.step.configured(self._recordable_config()))
-
-    def _recordable_config(self) -> Mapping[str, Any] | None:
-        """Return the configuration; ``None`` if it cannot be: the failure says so, and is recorded without it."""
-        config = self._config(self._received.ctx) if self._received else self.config
-        try:
-            self.step.configured(config)
-        except WorkflowError:
-            return None
-        return config
-
-    def _config(self, ctx: WorkflowContext) -> Mapping[str, Any] | None:
-        """Return the configuration on top of the step's own: what the caller of the run sets comes last."""
-        of_steps = ctx.metadata.get(STEP_CONFIG)
-        of_run = of_steps.get(self.step.name) if of_steps else None
-        return {**(self.config or {}), **of_run} if of_run else self.config
-
-
-def _failure(exc: FlowctxError) -> StepResult:
-    return StepResult.fail(f"{type(exc).__name__}: {exc}", category=categorize(exc))
+    def _seen(self) -> tuple[WorkflowContext | None, Mapping[str, Any] | None]:
+        """Return the context that the step saw, if it is known, and its configuration on top of its own."""
+        if self._received is None:
+            return None, self.config
+        ctx = self._received.ctx
+        return ctx, config_of(self.step, ctx, self.config)

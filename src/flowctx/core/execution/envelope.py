@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowctx.core.data.encoding import decode, escape_key, from_json, to_json, unescape_key
 from flowctx.core.data.handles import bind
@@ -27,8 +27,7 @@ from flowctx.core.workflow.result import OK, ErrorCategory, QualityMetrics, Step
 ENVELOPE_VERSION = "1.0"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Update:
+class Update(NamedTuple):
     """A parameter written by a step."""
 
     #: The value.
@@ -185,12 +184,15 @@ def final_context(
     """
     outputs: dict[str, Any] = dict(ctx.step_outputs)
     updates: dict[str, Any] = {}
+    written: Mapping[str, Update] = EMPTY
     for envelope in envelopes:
         if envelope.status is OK:
             step = envelope.step
-            found = at_hand.get(step)
-            outputs[step] = load(envelope) if found is None else found
-            for key, update in envelope.updates.items():
+            outputs[step] = at_hand[step] if step in at_hand else load(envelope)
+            if envelope.updates is written:  # it wrote none itself
+                continue
+            written = envelope.updates
+            for key, update in written.items():
                 if update.by == step:
                     updates[key] = update.value
     params = FrozenDict({**ctx.params, **updates}) if updates else ctx.params

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
-from flowctx.core.data.handles import may_hold_handles
+from flowctx.core.data.handles import LEAVES, may_hold_handles
 from flowctx.core.errors import (
     ArtifactError,
     CalendarError,
@@ -26,8 +25,8 @@ from flowctx.core.errors import (
     UnknownRun,
     WorkflowError,
 )
+from flowctx.core.execution import forks
 from flowctx.core.execution.artifacts import ArtifactStore
-from flowctx.core.execution.forks import end_copy
 from flowctx.core.execution.keeping import keep_tables
 from flowctx.core.execution.passing import is_time_up, passes_through
 from flowctx.core.execution.secretless import secretless
@@ -83,8 +82,7 @@ _BY_NAME = {
 }
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How one attempt at a step ended."""
 
     #: What the step returned, or the failure that its exception stands for.
@@ -93,6 +91,10 @@ class Outcome:
     exception: BaseException | None = None
     #: How long it took, in seconds.
     seconds: float = 0.0
+
+
+#: Makes an outcome of all its values; to call the class would call Python once more, and each step makes one.
+_outcome: Callable[[tuple[StepResult, BaseException | None, float]], Outcome] = partial(tuple.__new__, Outcome)
 
 
 def categorize(exc: BaseException) -> ErrorCategory:
@@ -149,25 +151,40 @@ def execute(
         The result, with exceptions and wrong return values turned into failures. Only the process that called the
         step returns: of one that forks, a copy that comes out of it ends.
     """
-    started, exception = perf_counter(), None
+    started, exception, copies = perf_counter(), None, forks.copies
     try:
-        result = _kept(_result(step, ctx, step.configured(config) if config else step.config, inputs), store, step)
-    except reraise:
-        raise
+        configured = step.configured(config) if config else step.config
+        if step.when is not None and not step.when(ctx):
+            returned: object = StepResult.skip(f"the condition of step {step.name!r} does not hold")
+        else:
+            found = NO_INPUTS if inputs is None else inputs()
+            returned = found if isinstance(found, StepResult) else step.call(ctx, configured, found)
+        if forks.copies != copies:
+            forks.end_copy(step.name, None)
+        result = returned if isinstance(returned, StepResult) else as_result(returned)
+        for handed_on in (result.output, result.context_updates):
+            if type(handed_on) not in LEAVES and may_hold_handles(handed_on):
+                result = _kept(result, store, step)
+                break
     except BaseException as exc:  # whatever a step raises is its failure, the panic of a library included
-        if passes_through(exc):
+        if forks.copies != copies:
+            forks.end_copy(step.name, exc)
+        if isinstance(exc, reraise) or passes_through(exc):
             raise
         result, exception = _failure(step, exc), exc
-    seconds = perf_counter() - started
-    data = ({"partition": ctx.partition}, ctx.params, step.config, config or {})
-    if result.error is not None or (result.quality is not None and result.quality.reasons):
-        secrets = secret_values(*data)
+    seconds, quality = perf_counter() - started, result.quality
+    if result.error is not None or (quality is not None and quality.reasons):
+        secrets = secret_values(*_data(step, ctx, config))
         result = _masked(result, secrets)
         exception = secretless(exception, secrets) if exception is not None else None
-    passed = result.quality is None or result.quality.passed
-    if result.status is not OK or not passed or logger.isEnabledFor(logging.INFO):
-        _log(step, result, exception, seconds, _log_fields(step, ctx, attempt), data)
-    return Outcome(result, exception, seconds)
+    if result.status is not OK or (quality is not None and not quality.passed) or logger.isEnabledFor(logging.INFO):
+        _log(step, result, exception, seconds, _log_fields(step, ctx, attempt), _data(step, ctx, config))
+    return _outcome((result, exception, seconds))
+
+
+def _data(step: Step, ctx: WorkflowContext, config: Mapping[str, Any] | None) -> tuple[Mapping[str, Any], ...]:
+    """Return all that a step has been given, in which secrets may be."""
+    return {"partition": ctx.partition}, ctx.params, step.config, config or {}
 
 
 def _masked(result: StepResult, secrets: frozenset[str]) -> StepResult:
@@ -191,31 +208,10 @@ def _log_fields(step: Step, ctx: WorkflowContext, attempt: int) -> dict[str, Any
     }
 
 
-def _result(
-    step: Step,
-    ctx: WorkflowContext,
-    config: Mapping[str, Any],
-    inputs: Callable[[], Mapping[str, Any] | StepResult] | None,
-) -> StepResult:
-    here = os.getpid()
-    try:
-        if step.when is not None and not step.when(ctx):
-            return StepResult.skip(f"the condition of step {step.name!r} does not hold")
-        found = NO_INPUTS if inputs is None else inputs()
-        if isinstance(found, StepResult):
-            return found
-        returned = step.call(ctx, config, found)
-        return returned if isinstance(returned, StepResult) else as_result(returned)
-    finally:
-        if os.getpid() != here:
-            end_copy(step.name, sys.exception())
-
-
 def _kept(result: StepResult, store: ArtifactStore | None, step: Step) -> StepResult:
-    if not (may_hold_handles(result.output) or may_hold_handles(result.context_updates)):
-        return result
-    output = keep_tables(result.output, store, step.name)
-    updates = keep_tables(result.context_updates, store, step.name)
+    output, updates = keep_tables(result.output, store, step.name), result.context_updates
+    if updates:
+        updates = keep_tables(updates, store, step.name)
     if output is result.output and updates is result.context_updates:
         return result
     return replace(result, output=output, context_updates=updates)

@@ -7,6 +7,18 @@ from typing import NoReturn
 
 from flowctx.core.errors import error_text
 
+#: Of how many copies, one made by the other, this process is the last.
+copies = 0
+
+
+def _count() -> None:
+    global copies
+    copies += 1
+
+
+if hasattr(os, "register_at_fork"):  # where processes fork
+    os.register_at_fork(after_in_child=_count)
+
 
 def end_copy(step: str, exc: BaseException | None) -> NoReturn:
     """End this process at once: it is a copy that a step has made, and is not to go on as the run.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from flowctx.core.data.files import File
-from flowctx.core.data.handles import may_hold_handles, replaced
+from flowctx.core.data.handles import replaced
 from flowctx.core.data.tables import MAX_INLINE_BYTES, Table
 from flowctx.core.errors import OutputTooLarge
 from flowctx.core.execution.artifacts import ArtifactStore
@@ -27,8 +27,6 @@ def keep_tables(output: _T, store: ArtifactStore | None, step: str) -> _T:
         ArtifactError: The store cannot keep it.
         PlainDataError: Something in a table would be lost.
     """
-    if not may_hold_handles(output):
-        return output
 
     def kept(handle: Table | File) -> Table | File:
         if store is not None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from flowctx.core.data.encoding import digest, encode
 from flowctx.core.data.handles import LEAVES, bind, paths_in
@@ -20,14 +20,13 @@ from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.result import OK, StepResult
 
 
-@dataclass(slots=True)
-class Upstream:
+class Upstream(NamedTuple):
     """What a step has from the steps before it, to be handed on with its own."""
 
     #: Parameters written so far.
-    updates: Mapping[str, Update] = field(default_factory=FrozenDict)
+    updates: Mapping[str, Update] = EMPTY
     #: Complete steps so far and where they are kept.
-    prior: Mapping[str, str | None] = field(default_factory=FrozenDict)
+    prior: Mapping[str, str | None] = EMPTY
 
     def envelope(
         self, step: str, result: StepResult, *, store: ArtifactStore | None = None, limit: int | None = None
@@ -64,8 +63,12 @@ class Upstream:
         return envelope
 
 
+#: Makes one of both of its values; to call the class would call Python once more, and each step makes one.
+_upstream: Callable[[tuple[Mapping[str, Update], Mapping[str, str | None]]], Upstream] = partial(
+    tuple.__new__, Upstream
+)
 #: Of a step that follows none.
-_NOTHING = Upstream()
+NOTHING = Upstream()
 
 
 def merge_upstream(
@@ -93,21 +96,28 @@ def merge_upstream(
     """
     envelopes = list(envelopes)
     if not envelopes:
-        return (ctx._with(step_outputs=EMPTY) if ctx.step_outputs else ctx), _NOTHING
-    updates = envelopes[0].updates if len(envelopes) == 1 else _merge_updates(envelopes)
-    prior = _merge_prior(envelopes)
-    if list(at_hand) == list(prior):
+        return (ctx._with(step_outputs=EMPTY) if ctx.step_outputs else ctx), NOTHING
+    if len(envelopes) == 1:
+        only = envelopes[0]
+        updates, prior = only.updates, only.prior
+        if only.status is OK and only.step not in prior:
+            prior = {**prior, only.step: None}
+    else:
+        updates, prior = _merge_updates(envelopes), _merge_prior(envelopes)
+    if len(at_hand) == len(prior) and list(at_hand) == list(prior):
         outputs = FrozenDict(at_hand)
+    elif at_hand.keys() >= prior.keys():
+        outputs = FrozenDict(zip(prior, map(at_hand.__getitem__, prior), strict=True))
     else:
         outputs = _outputs_of(prior, envelopes, fetch, store, at_hand)
     if not updates:
-        return ctx._with(step_outputs=outputs), Upstream(updates, prior)
+        return ctx._with(step_outputs=outputs), _upstream((updates, prior))
     params = FrozenDict(ctx.params)
     for key, update in updates.items():
         if type(update.value) not in LEAVES:
             bind(update.value, store)
         dict.__setitem__(params, key, update.value)
-    return ctx._with(step_outputs=outputs, params=params), Upstream(updates, prior)
+    return ctx._with(step_outputs=outputs, params=params), _upstream((updates, prior))
 
 
 def _outputs_of(
@@ -118,8 +128,6 @@ def _outputs_of(
     at_hand: Mapping[str, Mapping[str, Any]],
 ) -> FrozenDict:
     """Return the outputs of all steps before one; those that are neither at hand nor in an envelope are read late."""
-    if at_hand.keys() >= prior.keys():
-        return FrozenDict({name: at_hand[name] for name in prior})
     ready: dict[str, Any] = {name: at_hand[name] for name in prior if name in at_hand}
     stowed: dict[str, Envelope] = {}
     for envelope in envelopes:
@@ -149,7 +157,10 @@ def nearest_complete(workflow: Workflow, step: Step, read: Callable[[str], Envel
         return []
     if len(after) == 1 and (only := read(after[0])) is not None:
         return [only]
-    found = {name: envelope for name in after if (envelope := read(name)) is not None}
+    found: dict[str, Envelope] = {}
+    for name in after:
+        if (envelope := read(name)) is not None:
+            found[name] = envelope
     pending = [] if len(found) == len(after) else list(reversed(after))
     seen: set[str] = set()
     while pending:
@@ -162,7 +173,7 @@ def nearest_complete(workflow: Workflow, step: Step, read: Callable[[str], Envel
             pending += reversed(workflow[name].after)
         else:
             found[name] = envelope
-    return [found[name] for name in workflow.steps if name in found]
+    return list(map(found.__getitem__, filter(found.__contains__, workflow.steps)))
 
 
 def _stowed(step: str, output: Mapping[str, Any], store: ArtifactStore | None, limit: int) -> Any:
@@ -188,7 +199,10 @@ def _merge_prior(envelopes: list[Envelope]) -> dict[str, str | None]:
 
 def _merge_updates(envelopes: list[Envelope]) -> Mapping[str, Update]:
     first = envelopes[0].updates
-    if all(envelope.updates is first for envelope in envelopes):
+    for envelope in envelopes:
+        if envelope.updates is not first:
+            break
+    else:
         return first  # of steps that wrote none themselves, after one and the same
     merged: dict[str, Update] = {}
     for envelope in envelopes:
@@ -209,4 +223,4 @@ def _newer(key: str, one: Update, other: Update) -> Update:
             f"steps {one.by!r} and {other.by!r} both wrote the parameter {key!r}, with different values: {values}; use "
             "two names, or put one step after the other"
         )
-    return replace(one, over=tuple(dict.fromkeys((*one.over, other.by, *other.over))))
+    return one._replace(over=tuple(dict.fromkeys((*one.over, other.by, *other.over))))

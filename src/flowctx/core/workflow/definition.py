@@ -229,7 +229,7 @@ class Workflow:
             raise ContextError(
                 f"workflow {self.name!r} is partitioned, and no partition was given; name one in the form {form}"
             )
-        if not isinstance(value, (str, Mapping)):
+        if type(value) is not PartitionKey and not isinstance(value, (str, Mapping)):
             raise PartitionError(f"partition={value!r} must be a PartitionKey, a dict of dimensions, or text")
         return key_of(value) if scheme is None else scheme.check(value)
 
@@ -320,10 +320,13 @@ def check_workflow(workflow: object) -> Workflow:
     Raises:
         WorkflowError: It is no workflow, has no steps, or has inputs that cannot be.
     """
-    workflow = expect_workflow(workflow)
+    if type(workflow) is not Workflow:
+        workflow = expect_workflow(workflow)
+    if workflow._checked:
+        return workflow
     if not workflow.steps:
         raise WorkflowError(f"workflow {workflow.name!r} has no steps; declare some with @workflow.step()")
-    if not workflow._checked and any(step.inputs for step in workflow.steps.values()):
+    if any(step.inputs for step in workflow.steps.values()):
         check_inputs(workflow)
     workflow._checked = True
     return workflow

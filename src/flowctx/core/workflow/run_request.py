@@ -72,7 +72,7 @@ class RunRequest:
         values = self.__dict__
         for name, default in _DEFAULTS.items():
             value = values[name]
-            if value is not default:
+            if value is not default and not (type(value) is str and value and name in _TEXTS):
                 object.__setattr__(self, name, read_value(name, value))
         for name in () if self.resume_from else ("from_step", "take_over", "accept_changes"):
             if values[name]:
@@ -292,6 +292,8 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = {
 #: The names that no parameter may have.
 RESERVED_NAMES = tuple(field.name for field in fields(RunRequest))
 _DEFAULTS = {field.name: field.default for field in fields(RunRequest)}
+#: Those that are text as it stands.
+_TEXTS = frozenset(RESERVED_NAMES) - frozenset(_READERS)
 
 #: The key of ``conf`` by which Airflow's ``TriggerDagRunOperator`` tells OpenLineage which run started another.
 _LINEAGE: Final = "openlineage"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Protocol
 
 from flowctx.core.data.encoding import digest
@@ -14,6 +15,7 @@ from flowctx.core.workflow.cascade import RunIf, cascaded_status
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.result import FAILED, OK, ErrorCategory, QualityMetrics, StepStatus
 
+_status = attrgetter("status")
 #: How a run ends: by the first of these that one of its steps ended with.
 _RANKED = (FAILED, OK, StepStatus.SKIPPED)
 
@@ -126,9 +128,12 @@ class RunResult:
     def of(cls, workflow: str, context: WorkflowContext, steps: Iterable[StepRun]) -> RunResult:
         """Make the result of a run from what happened to each step."""
         entries = tuple(steps)
-        found = [entry.status for entry in entries]
-        status = next((status for status in _RANKED if status in found), OK)
-        return cls(workflow=workflow, status=status, context=context, steps=entries)
+        found = list(map(_status, entries))
+        status = OK if found.count(OK) == len(found) else next((status for status in _RANKED if status in found), OK)
+        result = object.__new__(cls)
+        fields = {"workflow": workflow, "status": status, "context": context, "steps": entries}
+        object.__setattr__(result, "__dict__", fields)
+        return result
 
     @property
     def run_id(self) -> str:
