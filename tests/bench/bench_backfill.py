@@ -30,7 +30,7 @@ def directly(key: PartitionKey) -> None:
 
     Each gets a context with the outputs and parameters of those before it, as in a run. What a run does beside that is
     left out: it checks the key, its date and its due time against the scheme, says the window, derives the ids, follows
-    branches, skips and retries, takes the time of each step, and copies a table whose maker may still change it.
+    branches, skips and retries, takes the time of each step, and looks which tables are to be stored.
     """
     ctx = WorkflowContext.new(prices.params, "bench", None, key, date.fromisoformat(key.date))
     for step in prices.steps.values():

@@ -41,7 +41,7 @@ def artifact_store(
         >>> artifact_store(default="/tmp/outputs")
         PathArtifactStore('/tmp/outputs')
     """
-    beside = _beside(ledger)
+    beside = None if ledger is None else _beside_url(_url(ledger))
     named = os.environ.get("FLOWCTX_ARTIFACTS_URL")
     place = named or beside or default
     if place:
@@ -106,10 +106,6 @@ def _prefix(ledger: object) -> str:
 
 def _url(ledger: object) -> str:
     return str(getattr(ledger, "url", "memory://"))
-
-
-def _beside(ledger: object | None) -> str | None:
-    return None if ledger is None else _beside_url(_url(ledger))
 
 
 def _beside_url(url: str) -> str | None:

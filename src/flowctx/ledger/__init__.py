@@ -68,7 +68,7 @@ def ledger_or_default(ledger: Ledger | str | None) -> Ledger | None:
         Traceback (most recent call last):
         flowctx.core.errors.ContextError: ledger=... is no ledger; pass its URL, such as 'sqlite:///ledger.db'
     """
-    return _ledger_at(ledger, make=True)
+    return ledger_from_env() if ledger is None else _ledger_at(ledger, make=True)
 
 
 def ledger_to_read(ledger: Ledger | str | None) -> Ledger | None:
@@ -83,15 +83,15 @@ def ledger_to_read(ledger: Ledger | str | None) -> Ledger | None:
     url = os.environ.get("FLOWCTX_LEDGER_URL")
     if ledger is None and url and not _is_there(url):
         ledger = url
-    return _ledger_at(ledger, make=False)
+    return ledger_from_env() if ledger is None else _ledger_at(ledger, make=False)
 
 
-def _ledger_at(ledger: Ledger | str | None, *, make: bool) -> Ledger | None:
+def _ledger_at(ledger: Ledger | str, *, make: bool) -> Ledger:
     if isinstance(ledger, str):
         return open_ledger(ledger, make=make)
-    if ledger is not None and not hasattr(ledger, "begin"):
+    if not hasattr(ledger, "begin"):
         raise ContextError(f"ledger={ledger!r} is no ledger; pass its URL, such as 'sqlite:///ledger.db'")
-    return ledger or ledger_from_env()
+    return ledger
 
 
 def _is_there(url: str) -> bool:
