@@ -132,30 +132,31 @@ class Progress:
 
     def _attempt(self, step: Step) -> StepStatus:
         """Run a step until it is not tried again, and return how it ended; only that is recorded."""
-        number, self.inputs, began = 1, None, self.seconds()
+        number, self.inputs, began = 0, None, self.seconds()
         started_at = None if self.recorder is None else self.clock.now()
-        seen, outcome, envelope = self._tried(step, number)
-        result = outcome.result
-        while result.status is FAILED and _retried(step, result, number):
-            self.clock.sleep(step.retry.wait(number))
+        while True:
             number += 1
-            seen, outcome, envelope = self._tried(step, number)
+            seen, inherited, outcome, load = None, NOTHING, NO_OUTCOME, None
+            try:
+                before = nearest_complete(self.workflow, step, self.envelopes.get) if step.after else []
+                seen, inherited = merge_upstream(self.ctx, before, self._fetch, store=self.store, at_hand=self.outputs)
+                config = self.of_run and config_of(step, seen)
+                if step.inputs:
+                    load = self._inputs_of(step, seen, number).load
+                outcome = execute(step, seen, config, attempt=number, store=self.store, inputs=load)
+                if outcome.result.status is FAILED and not _retried(step, outcome.result, number):
+                    outcome = tolerated(step, outcome)
+                envelope = inherited.envelope(step.name, outcome.result, store=self.store, limit=self.limit)
+            except FlowctxError as exc:
+                outcome = _refused(step, outcome, exc, number, began=seen is not None)
+                envelope = inherited.envelope(step.name, replace(outcome.result, output=EMPTY))
             result = outcome.result
+            if result.status is not FAILED or not _retried(step, result, number):
+                break
+            self.clock.sleep(step.retry.wait(number))
         seconds = self.seconds() - began
-        if self.recorder is not None and started_at is not None:
-            record_try(
-                self.recorder,
-                step,
-                outcome,
-                envelope,
-                seen=seen or self.ctx,
-                after=tuple(map(_step, nearest_complete(self.workflow, step, self.envelopes.get))),
-                attempts=number,
-                started_at=started_at,
-                seconds=seconds,
-                config=config_of(step, self.ctx),
-                inputs=self.inputs,
-            )
+        if started_at is not None:
+            self._record(step, seen, outcome, envelope, attempts=number, started_at=started_at, seconds=seconds)
         if result.status is not FAILED:
             self.envelopes[step.name] = envelope
         if result.status is OK and not isinstance(envelope.output, ArtifactRef):
@@ -163,29 +164,21 @@ class Progress:
         self.ends[step.name] = (result, number, seconds, outcome.exception)
         return result.status
 
-    def _tried(self, step: Step, number: int) -> tuple[WorkflowContext | None, Outcome, Envelope]:
-        """Try a step once, and return the context that it saw, how it ended, and what it hands on."""
-        seen, inherited, outcome = None, NOTHING, NO_OUTCOME
-        try:
-            before = nearest_complete(self.workflow, step, self.envelopes.get) if step.after else []
-            seen, inherited = merge_upstream(self.ctx, before, self._fetch, store=self.store, at_hand=self.outputs)
-            config, load = self.of_run and config_of(step, seen), None
-            if step.inputs:
-                load = self._inputs_of(step, seen, number).load
-            outcome = execute(step, seen, config, attempt=number, store=self.store, inputs=load)
-            result = outcome.result
-            if result.status is FAILED and not _retried(step, result, number):
-                outcome = tolerated(step, outcome)
-            return seen, outcome, inherited.envelope(step.name, outcome.result, store=self.store, limit=self.limit)
-        except FlowctxError as exc:
-            # A step that failed in its own words keeps them, without the output that could not be handed on.
-            if outcome.result.status is not FAILED:
-                outcome = Outcome(result=failure_of(exc), exception=exc, seconds=outcome.seconds)
-                own = seen is not None and not isinstance(exc, (LedgerError, Superseded))
-                if own and not _retried(step, outcome.result, number):
-                    outcome = tolerated(step, outcome)
-            bare = replace(outcome.result, output=EMPTY)
-            return seen, outcome, inherited.envelope(step.name, bare)
+    def _record(
+        self, step: Step, seen: WorkflowContext | None, outcome: Outcome, envelope: Envelope, **times: Any
+    ) -> None:
+        assert self.recorder is not None  # noqa: S101  # else nothing is recorded
+        record_try(
+            self.recorder,
+            step,
+            outcome,
+            envelope,
+            seen=seen or self.ctx,
+            after=tuple(map(_step, nearest_complete(self.workflow, step, self.envelopes.get))),
+            config=config_of(step, self.ctx),
+            inputs=self.inputs,
+            **times,
+        )
 
     def _inputs_of(self, step: Step, seen: WorkflowContext, number: int) -> StepInputs:
         """Return what a step reads: what it has read at an earlier try, it reads again."""
@@ -211,6 +204,19 @@ def _entry(record: StepRecord) -> StepRun:
 def _retried(step: Step, result: StepResult, number: int) -> bool:
     """Return whether a step that failed so is tried again."""
     return result.retryable and number <= step.retry.retries
+
+
+def _refused(step: Step, outcome: Outcome, exc: FlowctxError, number: int, *, began: bool) -> Outcome:
+    """Return the outcome of a step that something of ours has refused, before it was called or after.
+
+    One that failed in its own words keeps them, without the output that could not be handed on.
+    """
+    if outcome.result.status is FAILED:
+        return outcome
+    outcome = Outcome(result=failure_of(exc), exception=exc, seconds=outcome.seconds)
+    if not began or isinstance(exc, (LedgerError, Superseded)) or _retried(step, outcome.result, number):
+        return outcome
+    return tolerated(step, outcome)
 
 
 def _why(result: RunResult) -> str | None:
