@@ -30,7 +30,7 @@ from functools import cache
 from typing import Any
 
 from flowctx.core.data.conversions import ValuePath, shown
-from flowctx.core.data.handles import replaced
+from flowctx.core.data.handles import may_hold_handles, replaced
 from flowctx.core.data.lazy import LazyDict, UnreadDict
 from flowctx.core.data.no_outputs import NoOutputs
 from flowctx.core.data.plain import FrozenDict, FrozenList, JsonDict, JsonList, is_reserved, may_hold_reserved
@@ -246,6 +246,8 @@ def digest(value: Any) -> str:
 
 def by_content(value: Any) -> Any:
     """Return frozen data with the digest of each table and file in its place: what it holds, not where it is."""
+    if not may_hold_handles(value):
+        return value
     return replaced(value, lambda handle: FrozenDict({f"${type(handle).__name__}": handle.digest}))
 
 

@@ -162,10 +162,11 @@ def execute(
         if forks.copies != copies:
             forks.end_copy(step.name, None)
         result = returned if isinstance(returned, StepResult) else as_result(returned)
-        for handed_on in (result.output, result.context_updates):
-            if type(handed_on) not in LEAVES and may_hold_handles(handed_on):
-                result = _kept(result, store, step)
-                break
+        if type(result.output) not in LEAVES and may_hold_handles(result.output):
+            kept = keep_tables(result.output, store, step.name)
+            result = result if kept is result.output else replace(result, output=kept)
+        if type(result.context_updates) not in LEAVES and may_hold_handles(result.context_updates):
+            result = replace(result, context_updates=keep_tables(result.context_updates, store, step.name))
     except BaseException as exc:  # whatever a step raises is its failure, the panic of a library included
         if forks.copies != copies:
             forks.end_copy(step.name, exc)
@@ -206,15 +207,6 @@ def _log_fields(step: Step, ctx: WorkflowContext, attempt: int) -> dict[str, Any
         "partition": str(ctx.partition) if ctx.partition else None,
         "attempt": attempt,
     }
-
-
-def _kept(result: StepResult, store: ArtifactStore | None, step: Step) -> StepResult:
-    output, updates = keep_tables(result.output, store, step.name), result.context_updates
-    if updates:
-        updates = keep_tables(updates, store, step.name)
-    if output is result.output and updates is result.context_updates:
-        return result
-    return replace(result, output=output, context_updates=updates)
 
 
 def _failure(step: Step, exc: BaseException) -> StepResult:

@@ -94,7 +94,8 @@ def merge_upstream(
     Raises:
         ContextConflict: Two predecessors wrote one parameter with different values.
     """
-    envelopes = list(envelopes)
+    if not isinstance(envelopes, list):
+        envelopes = list(envelopes)
     if not envelopes:
         return (ctx._with(step_outputs=EMPTY) if ctx.step_outputs else ctx), NOTHING
     if len(envelopes) == 1:
