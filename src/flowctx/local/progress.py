@@ -24,7 +24,7 @@ from flowctx.core.errors import FlowctxError, LedgerError, LedgerUnavailable, Su
 from flowctx.core.execution.artifacts import ArtifactStore
 from flowctx.core.execution.envelope import MAX_INLINE_BYTES, Envelope, final_context, load_output
 from flowctx.core.execution.execute import Outcome, execute
-from flowctx.core.execution.upstream import NOTHING, merge_upstream, nearest_complete
+from flowctx.core.execution.upstream import NOTHING, Upstream, merge_upstream, nearest_complete
 from flowctx.core.workflow.context import WorkflowContext
 from flowctx.core.workflow.definition import Step, Workflow
 from flowctx.core.workflow.result import FAILED, OK, StepResult, StepStatus
@@ -65,6 +65,8 @@ class Progress:
         self.envelopes: dict[str, Envelope] = {}
         #: Outputs that are in this process already.
         self.outputs: dict[str, Mapping[str, Any]] = {}
+        #: What the last step had of those before it.
+        self.last: Upstream | None = None
         #: What the step under way has read of other partitions.
         self.inputs: StepInputs | None = None
         #: Largest output in bytes of JSON that goes elsewhere; ``None``: any, where nothing is recorded.
@@ -139,7 +141,10 @@ class Progress:
             seen, inherited, outcome, load = None, NOTHING, NO_OUTCOME, None
             try:
                 before = nearest_complete(self.workflow, step, self.envelopes.get) if step.after else []
-                seen, inherited = merge_upstream(self.ctx, before, self._fetch, store=self.store, at_hand=self.outputs)
+                seen, inherited = merge_upstream(
+                    self.ctx, before, self._fetch, store=self.store, at_hand=self.outputs, like=self.last
+                )
+                self.last = inherited
                 config = self.of_run and config_of(step, seen)
                 if step.inputs:
                     load = self._inputs_of(step, seen, number).load

@@ -27,6 +27,8 @@ class Upstream(NamedTuple):
     updates: Mapping[str, Update] = EMPTY
     #: Complete steps so far and where they are kept.
     prior: Mapping[str, str | None] = EMPTY
+    #: The run's parameters with those.
+    params: FrozenDict = EMPTY
 
     def envelope(
         self, step: str, result: StepResult, *, store: ArtifactStore | None = None, limit: int | None = None
@@ -63,8 +65,8 @@ class Upstream(NamedTuple):
         return envelope
 
 
-#: Makes one of both of its values; to call the class would call Python once more, and each step makes one.
-_upstream: Callable[[tuple[Mapping[str, Update], Mapping[str, str | None]]], Upstream] = partial(
+#: Makes one of all its values; to call the class would call Python once more, and each step makes one.
+_upstream: Callable[[tuple[Mapping[str, Update], Mapping[str, str | None], Any]], Upstream] = partial(
     tuple.__new__, Upstream
 )
 #: Of a step that follows none.
@@ -78,6 +80,7 @@ def merge_upstream(
     *,
     store: ArtifactStore | None = None,
     at_hand: Mapping[str, Mapping[str, Any]] = EMPTY,
+    like: Upstream | None = None,
 ) -> tuple[WorkflowContext, Upstream]:
     """Return the context that a step sees: the run's, with what the steps before it handed on.
 
@@ -87,6 +90,7 @@ def merge_upstream(
         fetch: Given a step further back and where it is kept, returns its output; called when first looked at.
         store: Where outputs that became artifacts are.
         at_hand: Outputs of steps that need not be fetched.
+        like: What another step of the run has had: often the parameters are the same.
 
     Returns:
         The context, and what has to be handed on in turn.
@@ -112,13 +116,15 @@ def merge_upstream(
     else:
         outputs = _outputs_of(prior, envelopes, fetch, store, at_hand)
     if not updates:
-        return ctx._with(step_outputs=outputs), _upstream((updates, prior))
+        return ctx._with(step_outputs=outputs), _upstream((updates, prior, ctx.params))
+    if like is not None and like.updates is updates:
+        return ctx._with(step_outputs=outputs, params=like.params), _upstream((updates, prior, like.params))
     params = FrozenDict(ctx.params)
     for key, update in updates.items():
         if type(update.value) not in LEAVES:
             bind(update.value, store)
         dict.__setitem__(params, key, update.value)
-    return ctx._with(step_outputs=outputs, params=params), _upstream((updates, prior))
+    return ctx._with(step_outputs=outputs, params=params), _upstream((updates, prior, params))
 
 
 def _outputs_of(
