@@ -123,5 +123,5 @@ class UnreadDict(LazyDict):
         data = dict(self._encoded)
         for key, value in self._known.items():
             if key not in data:
-                data[key] = write(value)
+                data[key] = value if type(value) is JsonDict else write(value)
         return data

@@ -229,7 +229,7 @@ def freeze(value: object, path: str = "value") -> Any:
         >>> freeze({"when": (1, 2)})
         {'when': [1, 2]}
     """
-    return _freeze_dict(value, path, 0) if type(value) is dict else _freeze(value, path, 0)
+    return freeze_dict(value, path) if type(value) is dict else _freeze(value, path, 0)
 
 
 def _freeze(value: Any, path: ValuePath, depth: int) -> Any:
@@ -244,13 +244,14 @@ def _freeze(value: Any, path: ValuePath, depth: int) -> Any:
             f"{shown(path)[:80]}... is nested more than {MAX_DEPTH} deep, or contains itself; flatten it"
         )
     if kind is dict:
-        return _freeze_dict(value, path, depth)
+        return freeze_dict(value, path, depth)
     if kind is list or kind is tuple:
         return _freeze_list(value, path, depth)
     return _freeze_other(value, path, depth)
 
 
-def _freeze_dict(value: dict[Any, Any], path: ValuePath, depth: int) -> FrozenDict:
+def freeze_dict(value: dict[Any, Any], path: ValuePath, depth: int = 0) -> FrozenDict:
+    """Return a dict as read-only plain data, as :func:`freeze` does."""
     frozen = JsonDict(value)
     tagged = []
     for name, item in value.items():
@@ -286,7 +287,7 @@ def _freeze_items(items: Collection[tuple[Any, Any]], path: ValuePath, depth: in
         raise PlainDataError(
             f"{shown(path)} has two keys that become the same text, as an enum member and its value do; rename one"
         )
-    return _freeze_dict(named, path, depth)
+    return freeze_dict(named, path, depth)
 
 
 def _freeze_list(items: Sequence[Any], path: ValuePath, depth: int) -> FrozenList:

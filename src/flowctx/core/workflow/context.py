@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import uuid4
 
@@ -43,6 +44,11 @@ def engine_of(ctx: WorkflowContext) -> Mapping[str, Any]:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+@lru_cache(maxsize=256)  # the steps of a workflow are few, and each context has them
+def _output_of(step_name: str) -> str:
+    return f"the output of step {step_name!r}"
 
 
 @dataclass(frozen=True)
@@ -118,8 +124,7 @@ class WorkflowContext:
     @classmethod
     def _of(cls, values: dict[str, Any]) -> WorkflowContext:
         """Return a context of all its fields, which are checked: one dict takes less than to set them one by one."""
-        new = object.__new__(cls)
-        object.__setattr__(new, "__dict__", values)
+        object.__setattr__(new := object.__new__(cls), "__dict__", values)
         new.__post_init__()
         return new
 
@@ -172,7 +177,7 @@ class WorkflowContext:
         """
         if not isinstance(step_name, str) or not step_name:
             raise ContextError(f"step_name={step_name!r} must be the name of a step")
-        frozen = EMPTY if output is None else as_dict(output, f"the output of step {step_name!r}")
+        frozen = EMPTY if output is None else as_dict(output, _output_of(step_name))
         before = self.step_outputs
         assert isinstance(before, FrozenDict)  # noqa: S101  # __post_init__ made it one
         return self._with(step_outputs=before.plus(step_name, frozen))

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, date, datetime
 
-from flowctx.core.data.plain import FrozenDict, JsonDict, freeze
+from flowctx.core.data.plain import FrozenDict, JsonDict, freeze, freeze_dict
 from flowctx.core.errors import ContextError, PartitionError, PlainDataError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.suggestions import a_kind, nearest
@@ -16,6 +16,8 @@ def as_dict(value: object, path: str) -> FrozenDict:
     """Return a dict of plain data that nothing can change."""
     if type(value) is JsonDict:
         return value
+    if type(value) is dict:
+        return freeze_dict(value, path)
     frozen = freeze(value, path)
     if not isinstance(frozen, FrozenDict):
         raise PlainDataError(f"{path} is {a_kind(value)}; it must be a dict with text keys")

@@ -116,9 +116,24 @@ def encode_payload(values: Mapping[str, Any]) -> bytes:
         values: Its fields.
     """
     params, outputs, metadata = values["params"], values["step_outputs"], values["metadata"]
-    codec = _codec()
-    items = _payload_items(values, _to_wire(params), _outputs_to_wire(outputs), _to_wire(metadata))
-    encoded: bytes = codec.encode(codec.payload(*items))
+    codec, checkpoint, partition, as_of_date = _codec(), values["checkpoint"], values["partition"], values["as_of_date"]
+    encoded: bytes = codec.encode(
+        codec.payload(
+            FORMAT_VERSION,
+            values["run_id"],
+            values["trace_id"],
+            values["batch_id"],
+            _text(values["started_at"]),
+            params if type(params) is JsonDict else _to_wire(params),
+            outputs.encoded(to_wire) if type(outputs) is UnreadDict else _outputs_to_wire(outputs),
+            metadata if type(metadata) is JsonDict else _to_wire(metadata),
+            checkpoint.to_dict() if checkpoint else None,
+            partition._dims if partition is not None else None,
+            as_of_date,
+            values["capture_id"],
+            values["idempotency_key"],
+        )
+    )
     return encoded
 
 
@@ -196,7 +211,8 @@ def _decoded(data: bytes) -> dict[str, Any] | None:
         params = JsonDict(found.params)
     if not isinstance(params, FrozenDict):
         return None
-    if may_hold_reserved((*found.params, *found.step_outputs, *found.metadata)):
+    outputs, metadata = found.step_outputs, found.metadata
+    if may_hold_reserved((*found.params, *outputs, *metadata)):
         return None
     return {
         "run_id": found.run_id,
@@ -204,8 +220,8 @@ def _decoded(data: bytes) -> dict[str, Any] | None:
         "batch_id": found.batch_id,
         "started_at": _time(found.started_at),
         "params": params,
-        "step_outputs": UnreadDict(found.step_outputs, _read_output),
-        "metadata": UnreadDict(found.metadata, _read_metadata) if found.metadata else EMPTY,
+        "step_outputs": UnreadDict(outputs, _read_output),
+        "metadata": UnreadDict(metadata, _read_metadata) if metadata else EMPTY,
         "checkpoint": CheckpointState.from_dict(found.checkpoint) if found.checkpoint else None,
         "partition": _partition(bytes(found.partition)),
         "as_of_date": found.as_of_date,
