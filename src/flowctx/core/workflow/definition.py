@@ -261,7 +261,7 @@ class Workflow:
     def with_partitions(self, partitions: PartitionScheme | None) -> Workflow:
         """Return a workflow of the same name and parameters, without steps, for other partitions."""
         other = copy.copy(self)
-        other.partitions, other._steps = partitions, {}
+        other.partitions, other._steps, other._checked = partitions, {}, False
         return other
 
     def to_mermaid(self) -> str:
