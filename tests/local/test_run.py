@@ -165,6 +165,35 @@ def test_a_workflow_without_steps_does_not_run(flow):
     """A workflow without steps is an error that says how to declare one."""
     with pytest.raises(WorkflowError, match="has no steps; declare some"):
         run(flow)
+    flow.step(name="a")(lambda ctx: None)
+    run(flow)
+    with pytest.raises(WorkflowError, match="has no steps; declare some"):
+        run(flow.with_partitions(PartitionScheme(tier=["T1"])), partition="T1")
+
+
+@pytest.mark.parametrize("ledger", [None, "memory://"])
+def test_an_id_may_be_a_text_that_is_shown_as_another(flow, ledger):
+    """As a member of an enum of texts is: it is the text as which it compares."""
+
+    class Shown(str):
+        __slots__ = ()
+
+        def __str__(self):
+            return "Ids.FIRST"
+
+    flow.step(name="a")(lambda ctx: None)
+    ctx = run(flow, run_id=Shown("first"), batch_id=Shown("first"), trace_id=Shown("first"), ledger=ledger).context
+    assert ctx.run_id == ctx.batch_id == ctx.trace_id == "first"
+
+
+@pytest.mark.parametrize("ledger", [None, "memory://"])
+@pytest.mark.parametrize("name", ["run_id", "batch_id", "trace_id"])
+@pytest.mark.parametrize("value", ["", 7])
+def test_an_id_that_is_none_is_told_to_be_left_out(flow, ledger, name, value):
+    """With a ledger or without one."""
+    flow.step(name="a")(lambda ctx: None)
+    with pytest.raises(ContextError, match=f"{name} is {value!r}; it must be text and not empty: leave it out"):
+        run(flow, ledger=ledger, **{name: value})
 
 
 def test_a_chain_of_a_thousand_steps_runs(flow):

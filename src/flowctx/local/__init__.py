@@ -104,8 +104,8 @@ def run(
     clock = clock or SystemClock()
     day = None if as_of_date is None else read_date(as_of_date)
     ledger_in_use = ledger_or_default(ledger)
-    request = NO_REQUEST
-    if ledger_in_use is not None or trace_id is not None or step_config is not None or on_captured != "recapture":
+    request, bare = NO_REQUEST, batch_id is None and trace_id is None and step_config is None
+    if ledger_in_use is not None or not bare or on_captured != "recapture":
         request = RunRequest(
             batch_id=batch_id, trace_id=trace_id, as_of_date=day, on_captured=on_captured, step_config=step_config
         )
@@ -271,7 +271,7 @@ def _new_context(
         metadata = freeze(ENGINE | known_fields(known_at) | step_config_of(workflow, step_config))
     return begin(
         workflow.name,
-        run_id=new_run_id() if run_id is None else str(read_text(run_id, "run_id")),
+        run_id=read_text(run_id, "run_id") or new_run_id(),
         scheme=workflow.partitions,
         partition=workflow.partition_key(partition),
         as_of_date=as_of_date,

@@ -156,8 +156,10 @@ def _check_ids(run_id: str, capture_id: str | None, batch_id: object) -> None:
                 f"{name}={value[:40]!r}… has {len(value):,} characters, and at most {_LONGEST_ID} fit; shorten it, or "
                 "take a digest of it"
             )
-    if batch_id is not None and not (type(batch_id) is str and _may_be_batch(batch_id)):
-        raise ContextError(str(batch_id_problem(batch_id)))
+    if batch_id is None or (type(batch_id) is str and _may_be_batch(batch_id)):
+        return
+    if (problem := batch_id_problem(batch_id)) is not None:
+        raise ContextError(problem)
 
 
 @lru_cache(maxsize=64)  # each run of a batch asks
