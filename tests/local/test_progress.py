@@ -108,6 +108,14 @@ def test_a_clock_that_is_set_back_takes_no_time_from_a_step(flow, ledger):
     assert record.started_at - noon < timedelta(minutes=1)
 
 
+@pytest.mark.parametrize("clock", [FakeClock(NOON + timedelta(microseconds=123457)), None])
+def test_what_is_recorded_of_how_long_a_step_took_is_what_its_run_says(flow, ledger, clock):
+    """To the microsecond, which is what a duration holds: no more digits than a clock has."""
+    flow.step(name="load")(lambda ctx: clock and clock.advance(timedelta(microseconds=100_002)))
+    result = run(flow, ledger=ledger, clock=clock)
+    assert recorded(ledger, result, "load").seconds == result["load"].duration.total_seconds()
+
+
 def test_tries_again_read_what_was_read_before(flow, ledger):
     """A step that is tried again reads the versions that it has read, though there are newer ones by then."""
     source = Workflow("source", params={"n": 1})

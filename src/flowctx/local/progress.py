@@ -170,7 +170,14 @@ class Progress:
         return result.status
 
     def _record(
-        self, step: Step, seen: WorkflowContext | None, outcome: Outcome, envelope: Envelope, **times: Any
+        self,
+        step: Step,
+        seen: WorkflowContext | None,
+        outcome: Outcome,
+        envelope: Envelope,
+        *,
+        seconds: float,
+        **how: Any,
     ) -> None:
         assert self.recorder is not None  # noqa: S101  # else nothing is recorded
         record_try(
@@ -182,7 +189,8 @@ class Progress:
             after=tuple(map(_step, nearest_complete(self.workflow, step, self.envelopes.get))),
             config=config_of(step, self.ctx),
             inputs=self.inputs,
-            **times,
+            seconds=round(seconds, 6),  # as many digits as a duration has
+            **how,
         )
 
     def _inputs_of(self, step: Step, seen: WorkflowContext, number: int) -> StepInputs:
