@@ -104,8 +104,8 @@ def run(
     clock = clock or SystemClock()
     day = None if as_of_date is None else read_date(as_of_date)
     ledger_in_use = ledger_or_default(ledger)
-    request, bare = NO_REQUEST, batch_id is None and trace_id is None and step_config is None
-    if ledger_in_use is not None or not bare or on_captured != "recapture":
+    request, bare = NO_REQUEST, trace_id is None and step_config is None and on_captured == "recapture"
+    if ledger_in_use is not None or not bare or not (batch_id is None or (type(batch_id) is str and batch_id.strip())):
         request = RunRequest(
             batch_id=batch_id, trace_id=trace_id, as_of_date=day, on_captured=on_captured, step_config=step_config
         )
