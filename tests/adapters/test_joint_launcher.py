@@ -81,7 +81,8 @@ def test_a_cancel_stops_the_runs_of_every_workflow(airflow: Airflow, tmp_path: P
     for number, (workflow, key) in enumerate([("nav", "date=2013-03-29|fund=A"), ("desk", "date=2013-03-29")]):
         run = PartitionRun(partition=key, workflow=workflow, run_id=f"r{number}", **launched)  # type: ignore[arg-type]
         ledger.batches.record_outcomes("b", [run])
-        airflow.runs[run.run_id] = {"dag_run_id": run.run_id, "dag_id": workflow, "state": "queued", "end_date": None}
+        queued = {"state": "queued", "end_date": None, "conf": {}}
+        airflow.runs[run.run_id] = {"dag_run_id": run.run_id, "dag_id": workflow, **queued}
     env = {"FLOWCTX_LEDGER_URL": url, "FLOWCTX_AIRFLOW_URL": airflow.url}
     done = CliRunner().invoke(cli, ["cancel", "b"], env=env)
     assert "batch b is canceled; stopped 2 runs" in done.output
