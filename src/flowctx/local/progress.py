@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -31,6 +32,8 @@ from flowctx.core.workflow.result import FAILED, OK, StepResult, StepStatus
 from flowctx.core.workflow.run_result import RunResult, StepRun
 from flowctx.core.workflow.step_config import STEP_CONFIG
 
+logger = logging.getLogger("flowctx")
+
 _step = attrgetter("step")
 #: What ends a process from within a step.
 _ENDINGS: Mapping[type[BaseException], str] = {
@@ -56,6 +59,8 @@ class Progress:
         self.ctx, self.clock, self.recorder = ctx, clock, recorder
         self.ledger = complete_in if recorder is None else ledger_behind(recorder.ledger)
         self.seconds = stopwatch(clock)
+        #: Whether the log takes that a step is ok, when the run begins.
+        self.logs_ok = logger.isEnabledFor(logging.INFO)
         self.store: ArtifactStore | None = None
         self.entries: dict[str, StepRun] = {}
         #: How steps ended that have no entry yet: their result, how often they were tried, the seconds that it took,
@@ -140,7 +145,9 @@ class Progress:
             number += 1
             seen, inherited, outcome, load = None, NOTHING, NO_OUTCOME, None
             try:
-                before = nearest_complete(self.workflow, step, self.envelopes.get) if step.after else []
+                after = step.after
+                only = self.envelopes.get(after[0]) if len(after) == 1 else None
+                before = [only] if only is not None else self._before(step) if after else []
                 seen, inherited = merge_upstream(
                     self.ctx, before, self._fetch, store=self.store, at_hand=self.outputs, like=self.last
                 )
@@ -148,7 +155,9 @@ class Progress:
                 config = self.of_run and config_of(step, seen)
                 if step.inputs:
                     load = self._inputs_of(step, seen, number).load
-                outcome = execute(step, seen, config, attempt=number, store=self.store, inputs=load)
+                outcome = execute(
+                    step, seen, config, attempt=number, store=self.store, inputs=load, logs_ok=self.logs_ok
+                )
                 if outcome.result.status is FAILED and not _retried(step, outcome.result, number):
                     outcome = tolerated(step, outcome)
                 envelope = inherited.envelope(step.name, outcome.result, store=self.store, limit=self.limit)
@@ -186,12 +195,15 @@ class Progress:
             outcome,
             envelope,
             seen=seen or self.ctx,
-            after=tuple(map(_step, nearest_complete(self.workflow, step, self.envelopes.get))),
+            after=tuple(map(_step, self._before(step))),
             config=config_of(step, self.ctx),
             inputs=self.inputs,
             seconds=round(seconds, 6),  # as many digits as a duration has
             **how,
         )
+
+    def _before(self, step: Step) -> list[Envelope]:
+        return nearest_complete(self.workflow, step, self.envelopes.get)
 
     def _inputs_of(self, step: Step, seen: WorkflowContext, number: int) -> StepInputs:
         """Return what a step reads: what it has read at an earlier try, it reads again."""

@@ -134,6 +134,7 @@ def execute(
     store: ArtifactStore | None = None,
     reraise: tuple[type[BaseException], ...] = (),
     inputs: Callable[[], Mapping[str, Any] | StepResult] | None = None,
+    logs_ok: bool | None = None,
 ) -> Outcome:
     """Run one attempt at one step and say how it ended; never raises for what the step does.
 
@@ -146,6 +147,7 @@ def execute(
         reraise: Exceptions that belong to the engine and pass through.
         inputs: Returns what it reads of other partitions, by name, or how it ends without having run; ``None``: it
             reads nothing.
+        logs_ok: Whether the log takes what is ok; ``None``: ask it.
 
     Returns:
         The result, with exceptions and wrong return values turned into failures. Only the process that called the
@@ -175,10 +177,9 @@ def execute(
         result, exception = _failure(step, exc), exc
     seconds, quality = perf_counter() - started, result.quality
     if result.error is not None or (quality is not None and quality.reasons):
-        secrets = secret_values(*_data(step, ctx, config))
-        result = _masked(result, secrets)
-        exception = secretless(exception, secrets) if exception is not None else None
-    if result.status is not OK or (quality is not None and not quality.passed) or logger.isEnabledFor(logging.INFO):
+        result, exception = _without_secrets(result, exception, secret_values(*_data(step, ctx, config)))
+    logs_ok = logger.isEnabledFor(logging.INFO) if logs_ok is None else logs_ok
+    if logs_ok or result.status is not OK or (quality is not None and not quality.passed):
         _log(step, result, exception, seconds, _log_fields(step, ctx, attempt), _data(step, ctx, config))
     return _outcome((result, exception, seconds))
 
@@ -186,6 +187,12 @@ def execute(
 def _data(step: Step, ctx: WorkflowContext, config: Mapping[str, Any] | None) -> tuple[Mapping[str, Any], ...]:
     """Return all that a step has been given, in which secrets may be."""
     return {"partition": ctx.partition}, ctx.params, step.config, config or {}
+
+
+def _without_secrets(
+    result: StepResult, exception: BaseException | None, secrets: frozenset[str]
+) -> tuple[StepResult, BaseException | None]:
+    return _masked(result, secrets), None if exception is None else secretless(exception, secrets)
 
 
 def _masked(result: StepResult, secrets: frozenset[str]) -> StepResult:

@@ -162,8 +162,6 @@ def nearest_complete(workflow: Workflow, step: Step, read: Callable[[str], Envel
     after = step.after
     if not after:
         return []
-    if len(after) == 1 and (only := read(after[0])) is not None:
-        return [only]
     found: dict[str, Envelope] = {}
     for name in after:
         if (envelope := read(name)) is not None:
