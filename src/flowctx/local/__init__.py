@@ -267,11 +267,12 @@ def _new_context(
 ) -> WorkflowContext:
     """Return what the first step of a new run sees."""
     now, metadata = clock.now(), ENGINE
+    run_id = (read_text(run_id, "run_id") if run_id is not None else None) or new_run_id()
     if known_at is not None or step_config:
         metadata = freeze(ENGINE | known_fields(known_at) | step_config_of(workflow, step_config))
     return begin(
         workflow.name,
-        run_id=read_text(run_id, "run_id") or new_run_id(),
+        run_id=run_id,
         scheme=workflow.partitions,
         partition=workflow.partition_key(partition),
         as_of_date=as_of_date,

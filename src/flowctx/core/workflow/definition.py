@@ -222,6 +222,8 @@ class Workflow:
             ContextError: The workflow is partitioned and there is no key.
         """
         scheme = self.partitions
+        if type(value) is PartitionKey and value._scheme is scheme and scheme is not None:
+            return value
         if value is None:
             if scheme is None:
                 return None
@@ -229,7 +231,7 @@ class Workflow:
             raise ContextError(
                 f"workflow {self.name!r} is partitioned, and no partition was given; name one in the form {form}"
             )
-        if type(value) is not PartitionKey and not isinstance(value, (str, Mapping)):
+        if not isinstance(value, (str, Mapping)):
             raise PartitionError(f"partition={value!r} must be a PartitionKey, a dict of dimensions, or text")
         return key_of(value) if scheme is None else scheme.check(value)
 
