@@ -102,7 +102,7 @@ def run(
     """
     check_workflow(workflow)
     clock = clock or SystemClock()
-    day = None if as_of_date is None else read_date(as_of_date)
+    day = read_date(as_of_date)
     ledger_in_use = ledger_or_default(ledger)
     request, bare = NO_REQUEST, trace_id is None and step_config is None and on_captured == "recapture"
     if ledger_in_use is not None or not bare or not (batch_id is None or (type(batch_id) is str and batch_id.strip())):
@@ -267,12 +267,11 @@ def _new_context(
 ) -> WorkflowContext:
     """Return what the first step of a new run sees."""
     now, metadata = clock.now(), ENGINE
-    run_id = (read_text(run_id, "run_id") if run_id is not None else None) or new_run_id()
     if known_at is not None or step_config:
         metadata = freeze(ENGINE | known_fields(known_at) | step_config_of(workflow, step_config))
     return begin(
         workflow.name,
-        run_id=run_id,
+        run_id=read_text(run_id, "run_id") or new_run_id(),
         scheme=workflow.partitions,
         partition=workflow.partition_key(partition),
         as_of_date=as_of_date,

@@ -170,7 +170,12 @@ class Progress:
             self.clock.sleep(step.retry.wait(number))
         seconds = self.seconds() - began
         if started_at is not None:
-            self._record(step, seen, outcome, envelope, attempts=number, started_at=started_at, seconds=seconds)
+            times = {
+                "attempts": number,
+                "started_at": started_at,
+                "seconds": round(seconds, 6),
+            }  # as a duration has them
+            self._record(step, seen, outcome, envelope, **times)
         if result.status is not FAILED:
             self.envelopes[step.name] = envelope
         if result.status is OK and not isinstance(envelope.output, ArtifactRef):
@@ -179,14 +184,7 @@ class Progress:
         return result.status
 
     def _record(
-        self,
-        step: Step,
-        seen: WorkflowContext | None,
-        outcome: Outcome,
-        envelope: Envelope,
-        *,
-        seconds: float,
-        **how: Any,
+        self, step: Step, seen: WorkflowContext | None, outcome: Outcome, envelope: Envelope, **times: Any
     ) -> None:
         assert self.recorder is not None  # noqa: S101  # else nothing is recorded
         record_try(
@@ -198,8 +196,7 @@ class Progress:
             after=tuple(map(_step, self._before(step))),
             config=config_of(step, self.ctx),
             inputs=self.inputs,
-            seconds=round(seconds, 6),  # as many digits as a duration has
-            **how,
+            **times,
         )
 
     def _before(self, step: Step) -> list[Envelope]:

@@ -116,24 +116,9 @@ def encode_payload(values: Mapping[str, Any]) -> bytes:
         values: Its fields.
     """
     params, outputs, metadata = values["params"], values["step_outputs"], values["metadata"]
-    codec, checkpoint, partition, as_of_date = _codec(), values["checkpoint"], values["partition"], values["as_of_date"]
-    encoded: bytes = codec.encode(
-        codec.payload(
-            FORMAT_VERSION,
-            values["run_id"],
-            values["trace_id"],
-            values["batch_id"],
-            _text(values["started_at"]),
-            params if type(params) is JsonDict else _to_wire(params),
-            outputs.encoded(to_wire) if type(outputs) is UnreadDict else _outputs_to_wire(outputs),
-            metadata if type(metadata) is JsonDict else _to_wire(metadata),
-            checkpoint.to_dict() if checkpoint else None,
-            partition._dims if partition is not None else None,
-            as_of_date,
-            values["capture_id"],
-            values["idempotency_key"],
-        )
-    )
+    codec = _codec()
+    items = _payload_items(values, _to_wire(params), _outputs_to_wire(outputs), _to_wire(metadata))
+    encoded: bytes = codec.encode(codec.payload(*items))
     return encoded
 
 

@@ -222,8 +222,6 @@ class Workflow:
             ContextError: The workflow is partitioned and there is no key.
         """
         scheme = self.partitions
-        if type(value) is PartitionKey and value._scheme is scheme and scheme is not None:
-            return value
         if value is None:
             if scheme is None:
                 return None
