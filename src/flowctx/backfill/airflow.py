@@ -205,9 +205,9 @@ class AirflowLauncher(PollingLauncher):
             except FlowctxError:  # of a time when the scheme was another
                 continue
             # What goes on with another run is no new one: the ledger that has that one tells what it has done.
-            given = None if "resume_from" in conf else conf
-            counts = given is None or had_params_of_batch(workflow, given, batch)
-            yield replace(dag.partition_run(run, str(key)), other_params=not counts, given=given)
+            params = None if "resume_from" in conf else conf
+            counts = params is None or had_params_of_batch(workflow, params, batch)
+            yield replace(dag.partition_run(run, str(key)), other_params=not counts, engine_params=params)
 
     def had_ledger(self, run: PartitionRun) -> bool:
         """Return whether a run says that it had a ledger; see :meth:`AirflowDag.had_ledger`."""

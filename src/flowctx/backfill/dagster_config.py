@@ -50,24 +50,24 @@ def has_params(run: Mapping[str, Any], workflow: Workflow, params: Mapping[str, 
         >>> has_params(run, flow, {"limit": 2, "fund": "GROWTH"}), has_params(run, flow, {"limit": 1})
         (True, False)
     """
-    given, resumes = _given(run, workflow), _resumes(run)
+    run_params, resumes = _params_of_run(run, workflow), _resumes(run)
     if isinstance(params, BatchRecord):  # the ledger that has the run before tells what was done
-        return resumes or had_params_of_batch(workflow, given, params)
-    return had_params(workflow, given, params, resumes=resumes)
+        return resumes or had_params_of_batch(workflow, run_params, params)
+    return had_params(workflow, run_params, params, resumes=resumes)
 
 
 def with_params(
     states: Iterable[PartitionRun], run: Mapping[str, Any], workflow: Workflow, batch: BatchRecord
 ) -> Iterator[PartitionRun]:
     """Yield how partitions of a run stand, with what it was given, and whether the batch has other parameters."""
-    given, others = None if _resumes(run) else _given(run, workflow), not has_params(run, workflow, batch)
-    yield from (replace(state, other_params=others, given=given) for state in states)
+    params, others = None if _resumes(run) else _params_of_run(run, workflow), not has_params(run, workflow, batch)
+    yield from (replace(state, other_params=others, engine_params=params) for state in states)
 
 
-def _given(run: Mapping[str, Any], workflow: Workflow) -> Mapping[str, Any]:
+def _params_of_run(run: Mapping[str, Any], workflow: Workflow) -> Mapping[str, Any]:
     resource = ((run["runConfig"] or {}).get("resources") or {}).get(f"{workflow.name}_params") or {}
-    given: Mapping[str, Any] = resource.get("config") or {}
-    return given
+    params: Mapping[str, Any] = resource.get("config") or {}
+    return params
 
 
 def _resumes(run: Mapping[str, Any]) -> bool:

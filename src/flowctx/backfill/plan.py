@@ -307,9 +307,9 @@ class Backfill:
 
     def had_made_params(self, run: PartitionRun) -> bool:
         """Return whether a run had what a function makes of its partition, as far as its engine tells."""
-        if self.params_of is None or run.given is None or run.partition not in self.selection:
+        if self.params_of is None or run.engine_params is None or run.partition not in self.selection:
             return True
-        return had_params(self.workflow, run.given, self.job(self.scheme.check(run.partition), None).params)
+        return had_params(self.workflow, run.engine_params, self.job(self.scheme.check(run.partition), None).params)
 
     def _compared(self, job: Job, before: PartitionRun, again: RunsAgain) -> Job:
         """Return a job, and how the run before differs; one that is not recorded had the parameters of the batch."""

@@ -98,7 +98,7 @@ class PartitionRun:
     #: Whether its engine says that it had other parameters than those of the batch.
     other_params: bool = field(default=False, repr=False, compare=False)
     #: The parameters that its engine says it was given, as JSON; ``None``: nobody knows, or it goes on with another.
-    given: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
+    engine_params: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def label(self) -> str:
