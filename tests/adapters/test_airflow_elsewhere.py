@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from adapters.engine_servers import Airflow
+from adapters.other_workflow import other
 from backfill.flows import flow
-from flowctx import Backfill, Workflow
+from flowctx import Backfill
 from flowctx.backfill import JointBackfill, LaunchListener, LaunchProgress
 from flowctx.backfill.airflow import AirflowLauncher
 from flowctx.core.batches.records import PartitionRun, PartitionState
@@ -23,13 +24,6 @@ from flowctx.testing.clock import NOON
 pytestmark = pytest.mark.needs("airflow", "partitioned runs")  # as the server here
 
 ONE = "date=2012-01-02,tier=T2"
-other = Workflow("other", partitions=flow.partitions)
-
-
-@other.step()
-def total(ctx: Any) -> dict[str, Any]:
-    """Add something up."""
-    return {}
 
 
 @pytest.fixture

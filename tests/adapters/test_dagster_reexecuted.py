@@ -137,8 +137,8 @@ class Resumes(LaunchListener):
             (run,) = (one for one in self.dagster.runs.values() if key in one["tags"])
             parent = {"key": "dagster/parent_run_id", "value": run["runId"]}
             config = {"resources": {"filled_params": {"config": {"number": self.number}}}}
-            told = {"tags": [*run["tags"], parent], "config": config, "parentRunId": run["runId"]}
-            self.dagster.runs["again"] = {**run, "runId": "again", "status": "STARTED", **told}
+            child = {"tags": [*run["tags"], parent], "config": config, "parentRunId": run["runId"]}
+            self.dagster.runs["again"] = {**run, "runId": "again", "status": "STARTED", **child}
 
 
 @pytest.mark.parametrize("number", [1, 2])

@@ -35,21 +35,8 @@ DAYS = workflow(PartitionScheme(date=WEEKDAYS))
 
 def known(dagster: Dagster, status: str, tags: dict[str, str], **run: Any) -> None:
     """Have Dagster know one run of the batch."""
-    tagged = {"flowctx/batch_id": "b", **tags}
-    dagster.runs["run"] = {
-        "runId": "run",
-        "status": status,
-        "jobName": "__ASSET_JOB",
-        "startTime": 1.0,
-        "endTime": 2.0,
-        "updateTime": 2.0,
-        "assetSelection": [{"path": ["filled", step]} for step in DAYS.steps],
-        "assetCheckSelection": None,
-        "stepKeysToExecute": None,
-        "tags": [{"key": key, "value": value} for key, value in tagged.items()],
-        "stats": {"__typename": "RunStatsSnapshot", "materializations": 2},
-        **run,
-    }
+    steps = [["filled", step] for step in DAYS.steps]
+    dagster.knows("run", status, {"flowctx/batch_id": "b", **tags}, steps, **run)
 
 
 def batch_of(flow: Workflow) -> BatchRecord:
@@ -273,8 +260,8 @@ def test_a_failure_of_its_own_comes_before_those_of_others(dagster: Dagster) -> 
     """A run may be of another workflow, too, of which a step failed earlier."""
     failure = {"__typename": "ExecutionStepFailureEvent", "error": None}
     steps = [("other__raw", "no file"), ("filled__raw", "no rows")]
-    told = [(key, {"description": why, "metadataEntries": []}) for key, why in steps]
-    dagster.events = [{**failure, "stepKey": key, "failureMetadata": metadata} for key, metadata in told]
+    failures = [(key, {"description": why, "metadataEntries": []}) for key, why in steps]
+    dagster.events = [{**failure, "stepKey": key, "failureMetadata": metadata} for key, metadata in failures]
     known(dagster, "FAILURE", {"dagster/partition": "2012-01-05"})
     (run,) = DagsterLauncher(dagster.url).find(batch_of(DAYS), DAYS)
     assert (run.step, run.error) == ("raw", "no rows")

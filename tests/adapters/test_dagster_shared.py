@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from adapters.engine_servers import Dagster
+from adapters.other_workflow import other
 from backfill.flows import flow
 from flowctx import Backfill, Workflow
 from flowctx.backfill import JointBackfill, LaunchListener, LaunchProgress
@@ -21,13 +22,6 @@ RANGE = {
     "dagster/asset_partition_range_end": "2012-01-02|T3",
 }
 ONE = {"dagster/partition": "2012-01-02|T1"}
-other = Workflow("other", partitions=flow.partitions)
-
-
-@other.step()
-def total(ctx: Any) -> dict[str, Any]:
-    """Add something up."""
-    return {}
 
 
 @pytest.fixture
@@ -48,21 +42,8 @@ class Ends(LaunchListener):
 
 def shared(dagster: Dagster, status: str, tags: dict[str, str], *workflows: Workflow) -> None:
     """Have Dagster know one run of the batch, which it has begun by itself."""
-    assets = [{"path": [workflow.name, step]} for workflow in workflows for step in workflow.steps]
-    tagged = {"dagster/backfill": "b", **tags}
-    dagster.runs["shared"] = {
-        "runId": "shared",
-        "status": status,
-        "jobName": "__ASSET_JOB",
-        "startTime": 1.0,
-        "endTime": 2.0,
-        "updateTime": 2.0,
-        "assetSelection": assets,
-        "assetCheckSelection": None,
-        "stepKeysToExecute": None,
-        "tags": [{"key": key, "value": value} for key, value in tagged.items()],
-        "stats": {"__typename": "RunStatsSnapshot", "materializations": 2},
-    }
+    steps = [[workflow.name, step] for workflow in workflows for step in workflow.steps]
+    dagster.knows("shared", status, {"dagster/backfill": "b", **tags}, steps)
 
 
 def made(workflow: Workflow, *tiers: str) -> list[dict[str, Any]]:
