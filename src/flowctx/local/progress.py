@@ -170,12 +170,7 @@ class Progress:
             self.clock.sleep(step.retry.wait(number))
         seconds = self.seconds() - began
         if started_at is not None:
-            times = {
-                "attempts": number,
-                "started_at": started_at,
-                "seconds": round(seconds, 6),
-            }  # as a duration has them
-            self._record(step, seen, outcome, envelope, **times)
+            self._record(step, seen, outcome, envelope, attempts=number, started_at=started_at, seconds=seconds)
         if result.status is not FAILED:
             self.envelopes[step.name] = envelope
         if result.status is OK and not isinstance(envelope.output, ArtifactRef):

@@ -93,7 +93,7 @@ def record_try(
         envelope,
         attempts=attempts,
         started_at=started_at,
-        seconds=seconds,
+        seconds=round(seconds, 6),  # as many digits as a duration has
         config=_recordable(step, config),
         after=after,
         traceback=traceback_of(step, outcome, seen, config),
