@@ -104,9 +104,12 @@ def cast(array: Any, kind: pa.DataType) -> Any:
 def _is_cast_wrongly(kind: pa.DataType) -> bool:
     """Whether pyarrow, up to 26 at least, casts a type to other values.
 
-    In lists of one length that are null it leaves elements, or puts any; views of lists become no valid lists.
+    In lists of one length that are null it leaves elements, or puts any; views of lists, and nulls in a part of what is
+    nested, become no valid arrays.
     """
-    return any(T.is_fixed_size_list(one) or (is_list(one) and is_view(one)) for one in inner_types(kind))
+    return any(
+        T.is_fixed_size_list(one) or (is_list(one) and is_view(one)) or T.is_null(one) for one in inner_types(kind)
+    )
 
 
 def _cast_by_hand(array: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -130,8 +133,9 @@ def _cast_by_hand(array: pa.Array, kind: pa.DataType) -> pa.Array:
         values = cast(large.values, kind.value_type)
         if is_view(kind):
             return _as_views(large, values, kind, mask)
-        made = pa.LargeListArray.from_arrays(large.offsets, values, type=pa.large_list(kind.field(0)), mask=mask)
-        return made if made.type == kind else made.cast(kind)
+        if T.is_large_list(kind):
+            return pa.LargeListArray.from_arrays(large.offsets, values, type=kind, mask=mask)
+        return pa.ListArray.from_arrays(large.offsets.cast(pa.int32()), values, type=kind, mask=mask)
     return array.cast(kind)
 
 
