@@ -81,8 +81,11 @@ QUESTIONS: dict[str, Question] = {
     "`flowctx output`, `diff`: the versions of a batch, and the current ones": lambda ledger: ledger.versions_meant(
         "flow", "a", [KEY], [VersionChoice(batch_id="b7"), VersionChoice()]
     ),
-    "`flowctx output`, `diff`: what a step of some runs recorded": lambda ledger: ledger.step_records(
+    "`flowctx output`, `diff`: what a step of some runs returned": lambda ledger: ledger.step_outputs(
         "a", ["k1", "k2"]
+    ),
+    "`flowctx diff`: the captures that some runs hold": lambda ledger: ledger.versions_of_runs(
+        "flow", "a", ["k1", "k2"]
     ),
     "`flowctx diff`: how steps of some runs ended, and what they recorded": lambda ledger: ledger.digests_of(
         ["a", "b"], ["k1", "k2"]

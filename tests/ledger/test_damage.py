@@ -88,7 +88,7 @@ def questions(ledger):
         "captures": lambda: ledger.captures(workflow="flow"),
         "versions": lambda: ledger.versions("flow", "a", [ctx.partition]),
         "recorded_steps": lambda: ledger.recorded_steps([key.digest]),
-        "step_records": lambda: ledger.step_records("a", [key.digest]),
+        "step_outputs": lambda: ledger.step_outputs("a", [key.digest]),
     }
 
 
@@ -133,7 +133,16 @@ def test_what_is_in_a_step_must_be_of_its_form(sqlite_url, change):
     payload = json.dumps({"output": {}, **change})
     digest = hashlib.sha256(payload.encode()).hexdigest()[:32]
     refused = damaged_by(sqlite_url, "UPDATE flowctx_step SET payload = ?, digest = ?", (payload, digest))
-    assert refused >= {"steps", "recorded_steps", "step_records"}
+    assert refused >= {"steps", "recorded_steps"}
+
+
+@pytest.mark.parametrize("payload", [{}, {"output": 1}, {"output": [1]}, {"output": {"$odd": 1}}])
+def test_an_output_must_be_of_its_form(sqlite_url, payload):
+    """Whoever reads the output of a step alone is told, too."""
+    text = json.dumps(payload)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:32]
+    refused = damaged_by(sqlite_url, "UPDATE flowctx_step SET payload = ?, digest = ?", (text, digest))
+    assert refused >= {"steps", "recorded_steps", "step_outputs"}
 
 
 @pytest.mark.parametrize("value", ["{", "[1]", "{}", "x" * 10_000])

@@ -9,7 +9,7 @@ from flowctx.airflow.outputs import label_of, step_name
 from flowctx.airflow.own_steps import run_name_of
 from flowctx.core.durability.recorded import latest_continuation, recorded_envelope
 from flowctx.core.durability.recorder import Recorder
-from flowctx.core.durability.records import MOST_INSTANCES, RunRecord, RunStatus
+from flowctx.core.durability.records import COMPLETE, MOST_INSTANCES, RunRecord, RunStatus
 from flowctx.core.errors import InputMissing, UnknownRun
 from flowctx.core.execution.envelope import Envelope
 from flowctx.core.workflow.result import StepStatus
@@ -61,15 +61,15 @@ def instances_elsewhere(recorder: Recorder, mapped: Any) -> dict[str, Envelope]:
     latest = [latest_continuation(recorder.ledger, run) for run in found]
     runs = {run.key.digest: run for run in latest if run.attempt > 1}
     step = step_name(mapped)
-    records = recorder.ledger.step_records(step, runs) if runs else {}
+    outputs = recorder.ledger.step_outputs(step, runs) if runs else {}
     made: dict[str, Envelope] = {}
     for key, run in runs.items():
         if (partition := run.context.partition) is None:
             continue
-        label, record = label_of({name: partition[name] for name in dimensions}), records.get(key)
-        if record is not None and record.complete:
-            made[label] = Envelope(step=step, status=record.status, output=record.output)
-        elif (why := _not_made(run, step, record.status if record else None)) is not None:
+        label, one = label_of({name: partition[name] for name in dimensions}), outputs.get(key)
+        if one is not None and one.status in COMPLETE:
+            made[label] = Envelope(step=step, status=one.status, output=one.output)
+        elif (why := _not_made(run, step, one.status if one else None)) is not None:
             made[label] = Envelope(step=step, status=StepStatus.FAILED, error=why)
     return made
 

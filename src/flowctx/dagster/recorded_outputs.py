@@ -119,7 +119,7 @@ class RecordedOutputs:
                 stored failed when it was made again, or one that was newer than what is there was pruned.
         """
         versions = self._versions(place)
-        gone = itertools.chain.from_iterable(pruned_beside(self.ledger, place.workflow, versions).values())
+        gone = list(itertools.chain.from_iterable(pruned_beside(self.ledger, place.workflow, versions).values()))
         is_step = place.metadata_step is not None or any(version.has_step for version in versions)
         if is_step and (pruned := newest_pruned(versions, gone)) is not None:
             if self._stands(place, stored, pruned, versions):

@@ -9,6 +9,8 @@ from sqlalchemy import ARRAY, Text, any_, literal
 
 from flowctx.ledger.database import Database
 
+#: Reads the rows of a query, such as :meth:`~flowctx.ledger.database.Database.tuples`.
+Read = Callable[[Any], list[Any]]
 #: How many partitions or runs one query asks for.
 _CHUNK = 500
 
@@ -22,7 +24,7 @@ def is_one_of(database: Database, column: Any, texts: list[str]) -> Any:
 
 
 def rows_among(
-    database: Database, query: Any, column: Any, texts: Collection[str], read: Callable[[Any], list[Any]] | None = None
+    database: Database, query: Any, column: Any, texts: Collection[str], read: Read | None = None
 ) -> Iterator[Any]:
     """Yield the rows of a query that have one of some texts in a column, however many; ``read`` as for pages."""
     for some in chunks(list(texts)):

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from flowctx.core.data.encoding import from_json, to_wire
 from flowctx.core.data.plain import EMPTY, ArtifactRef, FrozenDict, freeze
-from flowctx.core.durability.records import Capture, CaptureKey, CaptureState, RunRecord, RunStatus, StepRecord
+from flowctx.core.durability.records import (
+    Capture,
+    CaptureKey,
+    CaptureState,
+    RunRecord,
+    RunStatus,
+    StepOutput,
+    StepRecord,
+)
 from flowctx.core.errors import FlowctxError, PayloadError
 from flowctx.core.hashing import sha256
 from flowctx.core.partitions.key import PartitionKey
@@ -21,6 +29,17 @@ from flowctx.core.workflow.result import ErrorCategory, QualityMetrics, StepStat
 from flowctx.ledger.reads import reads_in, reads_of, reads_payload, reads_text
 
 Row = Mapping[Any, Any]
+
+
+class _Output(msgspec.Struct):
+    """The payload of a step, of which nothing but the output is read."""
+
+    output: dict[str, Any]
+
+
+_T = TypeVar("_T")
+_read_output = msgspec.json.Decoder(_Output).decode
+_read_payload = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def stamp(time: datetime) -> str:
@@ -105,6 +124,23 @@ def step_record(row: Row, run_id: str) -> StepRecord:
             run_attempt=int(row["run_attempt"]),
             digest=row["digest"],
         )
+    except (FlowctxError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:
+        raise damaged(where, exc) from exc
+
+
+def step_output(step: str, status: str, version: str | None, payload: str, digest: str, run_id: str) -> StepOutput:
+    """Return what a step has returned, of some columns of its row.
+
+    Raises:
+        PayloadError: The row is damaged.
+    """
+    where = f"what the ledger holds of step {step!r} of run {run_id}"
+    recorded = _decoded(payload, digest, where, _read_output)
+    try:
+        output = from_json(recorded.output, "output")
+        if not isinstance(output, (FrozenDict, ArtifactRef)):
+            raise PayloadError("output is no dict")
+        return StepOutput(status=StepStatus(status), output=output, version=version, digest=digest)
     except (FlowctxError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:
         raise damaged(where, exc) from exc
 
@@ -283,11 +319,15 @@ def _partition(text: str) -> PartitionKey:
 
 
 def _payload(data: str, digest: str, where: str) -> dict[str, Any]:
+    return _decoded(data, digest, where, _read_payload)
+
+
+def _decoded(data: str, digest: str, where: str, read: Callable[[bytes], _T]) -> _T:
     encoded = data.encode("utf-8", "backslashreplace") if isinstance(data, str) else bytes(data or b"")
     if _digest(encoded) != digest:
         raise damaged(where, "it is not what was written")
     try:
-        return msgspec.json.decode(encoded, type=dict[str, Any])
+        return read(encoded)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise damaged(where, exc) from exc
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from flowctx.core.durability.records import RunKey, RunRecord, RunStatus, StepRecord
+from flowctx.core.durability.records import RunKey, RunRecord, RunStatus, StepOutput, StepRecord
 from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.durability.versions import PrunedVersion, Version
 from flowctx.core.partitions.key import PartitionKey
@@ -52,6 +52,13 @@ class MemoryVersions(MemoryState, FindBatch):
         """Return of all captures of some partitions those that one of some choices may mean: here, all."""
         return self.versions(workflow, step, partitions)
 
+    def versions_of_runs(self, workflow: str, step: str, run_keys: Collection[str]) -> list[Version]:
+        """Return the captures that some runs hold, complete or not, with how a step of each ended."""
+        wanted = set(run_keys)
+        with self._lock:
+            keys = {key.partition for key in self._runs if key.digest in wanted}
+            return [one for one in self.versions(workflow, step, keys) if one.run_key in wanted]
+
     def pruned_versions(self, workflow: str, partitions: Collection[PartitionKey | None]) -> list[PrunedVersion]:
         """Return what is still known of the captures of some partitions that were complete and are pruned."""
         wanted = set(partitions)
@@ -84,7 +91,7 @@ class MemoryVersions(MemoryState, FindBatch):
         self, steps: Collection[str], run_keys: Collection[str]
     ) -> dict[tuple[str, str], tuple[StepStatus, str]]:
         """Return how some steps of several runs ended, and the digests of what they recorded."""
-        recorded = {name: self.step_records(name, run_keys) for name in steps}
+        recorded = {name: self.step_outputs(name, run_keys) for name in steps}
         return {
             (digest, name): (record.status, str(record.digest))
             for name, records in recorded.items()
@@ -110,13 +117,15 @@ class MemoryVersions(MemoryState, FindBatch):
     def _step(self, key: RunKey, step: str) -> StepRecord | None:
         return self._steps.get(key, {}).get(step)
 
-    def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
-        """Return what is recorded of one step of several runs, by the digests of their keys."""
+    def step_outputs(self, step: str, run_keys: Collection[str]) -> dict[str, StepOutput]:
+        """Return what one step of several runs has returned, by the digests of their keys."""
         wanted = set(run_keys)
         with self._lock:
             found = {key.digest: records for key, records in self._steps.items() if key.digest in wanted}
+        returned = {digest: records[step] for digest, records in found.items() if step in records}
         return {
-            digest: replace(records[step], digest=step_row(digest, records[step])["digest"])
-            for digest, records in found.items()
-            if step in records
+            digest: StepOutput(
+                status=one.status, output=one.output, version=one.version, digest=step_row(digest, one)["digest"]
+            )
+            for digest, one in returned.items()
         }

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Collection, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import and_, func, literal, or_, select, true
 
-from flowctx.core.durability.records import CaptureState, RunStatus, StepRecord
+from flowctx.core.durability.records import CaptureState, RunStatus, StepOutput, StepRecord
 from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.durability.versions import PrunedVersion, Version
 from flowctx.core.errors import FlowctxError, PayloadError
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
-from flowctx.ledger.among import chunks, is_one_of, rows_among
+from flowctx.ledger.among import Read, chunks, is_one_of, rows_among
 from flowctx.ledger.database import Database
-from flowctx.ledger.rows import Row, damaged, step_record
+from flowctx.ledger.rows import Row, damaged, step_output, step_record
 from flowctx.ledger.standing import FindBatch, standing
 from flowctx.ledger.tables import INPUTS, captures, holds, pruned_captures, runs, steps
 
 #: How many partitions are listed at a time.
 _PAGE = 5000
 _STEPS = steps.c
+_T = TypeVar("_T")
 
 
 class SqlVersions(FindBatch):
@@ -45,29 +47,34 @@ class SqlVersions(FindBatch):
             .where(runs.c.capture_id.is_not(None), runs.c.status != str(RunStatus.OK))
             .where(or_(steps.c.step.is_not(None), runs.c.status == str(RunStatus.RUNNING)))
         )
-        rows = list(self._of_partitions(parts, runs.c.partition, partitions))
-        recorded = [(row["step_started_at"], 0, row) for row in rows if row["step_status"] is not None]
-        under_way = [
-            (row["begun_at"] or "", 1, row) for row in rows if row["step_status"] is None and _is_to_do(row, step)
-        ]
+        keys = _by_text(partitions)
+        rows = list(self._of_partitions(parts, runs.c.partition, partitions, self._database.tuples))
+        recorded = [(row.step_started_at, 0, row) for row in rows if row.step_status is not None]
+        under_way = [(row.begun_at or "", 1, row) for row in rows if row.step_status is None and _is_to_do(row, step)]
         in_order = sorted([*recorded, *under_way], key=lambda part: part[:2])
-        return found + [_version(row, step) for _, _, row in in_order]
+        return found + [_version(row[: len(_OF_VERSION)], step, keys) for _, _, row in in_order]
 
     def versions_meant(
         self, workflow: str, step: str, partitions: Collection[PartitionKey | None], choices: Collection[VersionChoice]
     ) -> list[Version]:
         """Return of all captures of some partitions those that one of some choices may mean."""
-        keys = {str(key): key for key in partitions if key is not None}
+        keys = _by_text(partitions)
         found = {} if len(keys) == len(partitions) else {v.run_key: v for v in self._captured(workflow, step, [None])}
         for choice, texts in itertools.product(choices, chunks(list(keys))):
-            for row in self._database.rows(_meant(self._database, choice, workflow, step, texts)):
-                if (key := keys.get(row["partition"])) is not None:
-                    found[row["holder"]] = _version(row, step, key)
+            rows = self._database.tuples(_meant(self._database, choice, workflow, step, texts))
+            found |= {row.holder: _version(row, step, keys) for row in rows if row.partition in keys}
         return list(found.values())
 
+    def versions_of_runs(self, workflow: str, step: str, run_keys: Collection[str]) -> list[Version]:
+        """Return the captures that some runs hold, complete or not, with how a step of each ended."""
+        query = _reading(step).where(captures.c.workflow + "" == workflow)  # or SQLite reads all of the workflow
+        rows = rows_among(self._database, query, captures.c.holder, run_keys, self._database.tuples)
+        return [_version(row, step, {}) for row in rows]
+
     def _captured(self, workflow: str, step: str, partitions: Collection[PartitionKey | None]) -> list[Version]:
-        query = _reading(step).where(captures.c.workflow == workflow)
-        return [_version(row, step) for row in self._of_partitions(query, captures.c.partition, partitions)]
+        keys, query = _by_text(partitions), _reading(step).where(captures.c.workflow == workflow)
+        rows = self._of_partitions(query, captures.c.partition, partitions, self._database.tuples)
+        return [_version(row, step, keys) for row in rows]
 
     def pruned_versions(self, workflow: str, partitions: Collection[PartitionKey | None]) -> list[PrunedVersion]:
         """Return what is still known of the captures of some partitions that were complete and are pruned."""
@@ -95,7 +102,7 @@ class SqlVersions(FindBatch):
             query = query.where(holds("sqlite" if self._database.sqlite else "postgresql", "payload", INPUTS))
         found: dict[str, list[StepRecord]] = {}
         for row in rows_among(self._database, query, steps.c.run_key, run_keys):
-            record = self._step_record(row)
+            record = self._of_run(row["run_key"], functools.partial(step_record, row))
             if record.inputs or not reading:
                 found.setdefault(row["run_key"], []).append(record)
         return found
@@ -116,25 +123,35 @@ class SqlVersions(FindBatch):
         found = rows_among(self._database, query, _STEPS.run_key, run_keys, self._database.tuples)
         return {(run_key, name): (StepStatus(status), digest) for run_key, name, status, digest in found}
 
-    def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
-        """Return what is recorded of one step of several runs, by the digests of their keys."""
-        query = select(steps).where(steps.c.step == step)
-        rows = rows_among(self._database, query, steps.c.run_key, run_keys)
-        return {row["run_key"]: self._step_record(row) for row in rows}
+    def step_outputs(self, step: str, run_keys: Collection[str]) -> dict[str, StepOutput]:
+        """Return what one step of several runs has returned, by the digests of their keys."""
+        query = select(_STEPS.run_key, _STEPS.status, _STEPS.version, _STEPS.payload, _STEPS.digest)
+        query = query.where(_STEPS.step == step)
+        found: dict[str, StepOutput] = {}
+        for run_key, *row in rows_among(self._database, query, _STEPS.run_key, run_keys, self._database.tuples):
+            found[run_key] = self._of_run(run_key, functools.partial(step_output, step, *row))
+        return found
 
-    def _step_record(self, row: Row) -> StepRecord:
+    def _of_run(self, run_key: str, read: Callable[[str], _T]) -> _T:
+        """Return what is read of a run; what is damaged is said of the run as people know it."""
         try:
-            return step_record(row, row["run_key"])
+            return read(run_key)
         except PayloadError:
-            ids = self._database.tuples(select(runs.c.run_id).where(runs.c.run_key == row["run_key"]))
-        return step_record(row, *ids[0])  # which says so again, of the run as people know it
+            ids = self._database.tuples(select(runs.c.run_id).where(runs.c.run_key == run_key))
+        return read(*ids[0])
 
-    def _of_partitions(self, query: Any, column: Any, partitions: Collection[PartitionKey | None]) -> Iterator[Row]:
-        """Yield the rows of a query that have one of some partitions in a column, or none."""
+    def _of_partitions(
+        self, query: Any, column: Any, partitions: Collection[PartitionKey | None], read: Read | None = None
+    ) -> Iterator[Any]:
+        """Yield the rows of a query that have one of some partitions in a column, or none; ``read`` as for pages."""
         texts = [str(key) for key in partitions if key is not None]
-        yield from rows_among(self._database, query, column, texts)
+        yield from rows_among(self._database, query, column, texts, read)
         if len(texts) < len(partitions):
-            yield from self._database.rows(query.where(column.is_(None)))
+            yield from (read or self._database.rows)(query.where(column.is_(None)))
+
+
+def _by_text(partitions: Collection[PartitionKey | None]) -> dict[str, PartitionKey]:
+    return {str(key): key for key in partitions if key is not None}
 
 
 _OF_CAPTURE = (
@@ -150,6 +167,8 @@ _OF_RUN = (
     steps.c.status.label("step_status"),
     steps.c.digest,
 )
+#: The columns that a version is made of, by their names in the rows.
+_OF_VERSION = (*_OF_CAPTURE, *(column.key for column in _OF_RUN))
 
 _PART_COLUMNS = (
     runs.c.partition,
@@ -167,12 +186,12 @@ _PART_COLUMNS = (
 )
 
 
-def _is_to_do(row: Row, step: str) -> bool:
+def _is_to_do(row: Any, step: str) -> bool:
     """Whether a step is one of those that a run of a part is to do."""
     try:
-        return step in msgspec.json.decode(row["selected"], type=tuple[str, ...])
+        return step in msgspec.json.decode(row.selected, type=tuple[str, ...])
     except msgspec.DecodeError as exc:
-        raise damaged(f"what the ledger holds of run {row['run_id']}", exc) from exc
+        raise damaged(f"what the ledger holds of run {row.run_id}", exc) from exc
 
 
 def _reading(step: str, first: Any = captures, captured: Any = captures) -> Any:
@@ -220,46 +239,57 @@ def _reading_last(database: Database, workflow: str, step: str, partitions: list
     return _reading(step, subjects.join(found, true()), found).where(found.c.workflow == workflow)
 
 
-def _version(row: Row, step: str, key: PartitionKey | None = None) -> Version:
+def _version(row: Any, step: str, keys: Mapping[str, PartitionKey]) -> Version:
+    """Return the version that the columns of ``_OF_VERSION`` are of.
+
+    Args:
+        row: Their values.
+        step: The step that is read.
+        keys: Partition keys that are there already, by their texts.
+    """
+    partition, subject, capture_id, revision, state, holder, *times, token = row[: len(_OF_CAPTURE)]
+    completed_at, first_completed_at, let_go, claimed_at = times
+    run_id, batch_id, status, error, in_workflow, step_status, digest = row[len(_OF_CAPTURE) :]
     try:
-        known = () if row["step_status"] is not None else msgspec.json.decode(row["steps"], type=tuple[str, ...])
-        has_step = row["step_status"] is not None or step in known
+        known = () if step_status is not None else msgspec.json.decode(in_workflow, type=tuple[str, ...])
+        has_step = step_status is not None or step in known
         return Version(
-            partition=PartitionKey.parse(row["partition"]) if row["partition"] and key is None else key,
-            subject=row["subject"] or "",
-            capture_id=row["capture_id"],
-            revision=int(row["revision"]),
-            run_key=row["holder"],
-            run_id=row["run_id"],
-            batch_id=row["batch_id"],
-            status=_standing(row),
-            part=row["state"] is None,
+            partition=(keys.get(partition) or PartitionKey.parse(partition)) if partition else None,
+            subject=subject or "",
+            capture_id=capture_id,
+            revision=int(revision),
+            run_key=holder,
+            run_id=run_id,
+            batch_id=batch_id,
+            status=_standing(status, state, completed=completed_at is not None),
+            part=state is None,
             has_step=has_step,
             other_steps=() if has_step else known,
-            error=row["error"],
-            completed_at=row["completed_at"],
-            first_completed_at=row["first_completed_at"],
-            let_go_at=_let_go_at(row),
-            claimed_at=row["claimed_at"],
-            grants=int(row["token"]),
-            step_status=StepStatus(row["step_status"]) if row["step_status"] else None,
-            digest=row["digest"],
+            error=error,
+            completed_at=completed_at,
+            first_completed_at=first_completed_at,
+            let_go_at=_let_go_at(let_go, claimed_at) if let_go else None,
+            claimed_at=claimed_at,
+            grants=int(token),
+            step_status=StepStatus(step_status) if step_status else None,
+            digest=digest,
         )
     except (FlowctxError, TypeError, ValueError) as exc:
-        raise damaged(f"what the ledger holds of capture {row['capture_id']}", exc) from exc
+        raise damaged(f"what the ledger holds of capture {capture_id}", exc) from exc
 
 
-def _let_go_at(row: Row) -> str | None:
+def _let_go_at(let_go: str, claimed_at: str) -> str | None:
     """Return until when a capture held what was written over since, if it was granted as often as it says."""
-    since, _, granted_at = (row["let_go"] or "").partition("/")
-    return since if granted_at and granted_at == row["claimed_at"] else None
+    since, _, granted_at = let_go.partition("/")
+    return since if granted_at and granted_at == claimed_at else None
 
 
-def _standing(row: Row) -> RunStatus:
+@functools.lru_cache(maxsize=64)
+def _standing(status: str, state: str | None, *, completed: bool) -> RunStatus:
     """Return how a capture stands; a part has none yet, and stands as its run does."""
-    status, state = RunStatus(row["status"]), CaptureState(row["state"] or CaptureState.HELD)
-    is_hole = row["completed_at"] is not None if row["state"] is not None else status is RunStatus.SKIPPED
-    return standing(status, complete=state is CaptureState.COMPLETE, is_hole=is_hole)
+    of_run, of_capture = RunStatus(status), CaptureState(state or CaptureState.HELD)
+    is_hole = completed if state is not None else of_run is RunStatus.SKIPPED
+    return standing(of_run, complete=of_capture is CaptureState.COMPLETE, is_hole=is_hole)
 
 
 def _pruned_version(row: Row) -> PrunedVersion:

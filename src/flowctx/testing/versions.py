@@ -224,18 +224,19 @@ class VersionsContract:
         with pytest.raises(VersionGone, match=r"written over in its batch at 2026-01-09T12:02"):
             VersionChoice(known_at=NOON + MINUTE).version(versions)
 
-    def test_the_records_of_a_step_of_several_runs(self, ledger: Ledger) -> None:
-        """They come by the digests of the runs' keys, and only of those that have the step."""
+    def test_the_outputs_of_a_step_of_several_runs(self, ledger: Ledger) -> None:
+        """They come by the digests of the runs' keys, and only of those that have it; so do their captures."""
         one, two = (_recorded(ledger, _run(f"r{n}", f"b{n}"), output={"nav": n}) for n in (1, 2))
         digests = [one.key.digest, two.key.digest]
-        found = ledger.step_records("value", [*digests, "nothing"])
-        assert {digest: record.output for digest, record in found.items()} == dict(
-            zip(digests, [{"nav": 1}, {"nav": 2}], strict=True)
-        )
-        assert ledger.step_records("other", digests) == {}
-        assert {digest: record.digest for digest, record in found.items()} == {
-            version.run_key: version.digest for version in ledger.versions("nav", "value", [_KEY])
+        found = ledger.step_outputs("value", [*digests, "nothing"])
+        assert [found[digest].output for digest in digests] == [{"nav": 1}, {"nav": 2}]
+        assert ledger.step_outputs("other", digests) == {}
+        versions = ledger.versions("nav", "value", [_KEY])
+        assert {key: (one.status, one.digest) for key, one in found.items()} == {
+            version.run_key: (version.step_status, version.digest) for version in versions
         }
+        of_one = [version for version in versions if version.run_key == digests[1]]
+        assert ledger.versions_of_runs("nav", "value", [digests[1], "nothing"]) == of_one
 
     def test_all_steps_of_several_runs(self, ledger: Ledger) -> None:
         """They come by the digests of the runs' keys, in their order; of what nobody knows there is none."""

@@ -5,21 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from flowctx.core.data.encoding import digest
 from flowctx.core.data.files import File
 from flowctx.core.data.number_changes import are_near, is_number, number_change
-from flowctx.core.data.plain import ArtifactRef
+from flowctx.core.data.plain import ArtifactRef, FrozenDict
 from flowctx.core.data.table_changes import TableChange
 from flowctx.core.data.tables import Table
 from flowctx.core.errors import ArtifactError, ArtifactRefused, ArtifactUnavailable, ContextError, PlainDataError
 from flowctx.core.execution.artifacts import ArtifactStore
-from flowctx.core.execution.envelope import Envelope, load_output
+from flowctx.core.execution.envelope import whole_output
 from flowctx.core.extras import needs
 from flowctx.core.printable import amount
 from flowctx.core.suggestions import nearest
 
+#: A step, and what it has returned, or where that is.
+Recorded: TypeAlias = tuple[str, FrozenDict | ArtifactRef]
 #: What stands for a value that is not there.
 ABSENT: Final = object()
 
@@ -116,10 +118,10 @@ class Change:
         return None if math.isnan(delta) else delta
 
 
-def output_changes(old: Envelope, new: Envelope, store: ArtifactStore | None, how: Tolerance) -> Iterator[Change]:
+def output_changes(old: Recorded, new: Recorded, store: ArtifactStore | None, how: Tolerance) -> Iterator[Change]:
     """Yield what differs between two recorded outputs; a large one that is gone or damaged is other content."""
     try:
-        before, after = load_output(old, store), load_output(new, store)
+        before, after = whole_output(*old, store), whole_output(*new, store)
     except ArtifactError as exc:
         yield Change(path="", problem=lost(exc))
     else:

@@ -10,14 +10,12 @@ from struct import Struct
 from typing import overload
 
 from flowctx.artifacts import artifact_store
-from flowctx.core.data.plain import FrozenDict
+from flowctx.core.data.plain import ArtifactRef, FrozenDict
 from flowctx.core.durability.ledger import Ledger
-from flowctx.core.durability.recorded import load_record
-from flowctx.core.durability.records import StepRecord
 from flowctx.core.durability.version_choice import VersionChoice, check_past
 from flowctx.core.durability.versions import PrunedVersion, Version, by_partition, older_with_step, without_step
 from flowctx.core.errors import LedgerError, PartitionError, UnknownBatch, VersionGone
-from flowctx.core.execution.envelope import Envelope
+from flowctx.core.execution.envelope import whole_output
 from flowctx.core.partitions.due_selection import selected
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
@@ -218,26 +216,34 @@ def load_versions(ledger: Ledger, workflow: str, step: str, versions: Sequence[V
         VersionGone: One is there no more: it was pruned or written over meanwhile.
     """
     store = artifact_store(ledger)
-    return [load_record(record, store) for record in _records(ledger, workflow, step, versions)]
+    recorded = recorded_outputs(ledger, workflow, step, [(version, version.digest) for version in versions])
+    return [whole_output(step, output, store) for output in recorded]
 
 
-def recorded_outputs(ledger: Ledger, workflow: str, step: str, versions: Sequence[Version]) -> list[Envelope]:
-    """Return what a step recorded in some versions of it, before large outputs are read from the store.
+def recorded_outputs(
+    ledger: Ledger, workflow: str, step: str, versions: Sequence[tuple[Version, str | None]]
+) -> list[FrozenDict | ArtifactRef]:
+    """Return what a step has returned in some versions of it, before large outputs are read from the store.
+
+    Args:
+        ledger: Where they are.
+        workflow: The workflow's name.
+        step: The step.
+        versions: The versions, each with the digest of what the step recorded.
 
     Raises:
         VersionGone: One is there no more: it was pruned or written over meanwhile.
     """
-    return [Envelope(step=step, output=record.output) for record in _records(ledger, workflow, step, versions)]
-
-
-def _records(ledger: Ledger, workflow: str, step: str, versions: Sequence[Version]) -> list[StepRecord]:
-    records = ledger.step_records(step, [version.run_key for version in versions])
-    for version in versions:
-        if version.run_key not in records:
+    recorded = ledger.step_outputs(step, [version.run_key for version, _ in versions])
+    found: list[FrozenDict | ArtifactRef] = []
+    for version, digest in versions:
+        one = recorded.get(version.run_key)
+        if one is None:
             raise pruned_meanwhile(workflow, version)
-        if records[version.run_key].digest not in (None, version.digest):
+        if one.digest not in (None, digest):
             raise written_over_meanwhile(workflow, version)
-    return [records[version.run_key] for version in versions]
+        found.append(one.output)
+    return found
 
 
 def pruned_meanwhile(workflow: str, version: Version) -> VersionGone:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from flowctx.artifacts import artifact_store
@@ -13,7 +13,7 @@ from flowctx.core.durability.records import RunStatus
 from flowctx.core.durability.version_choice import VersionChoice
 from flowctx.core.durability.versions import Version
 from flowctx.core.errors import ArtifactError, VersionGone
-from flowctx.core.execution.envelope import load_output
+from flowctx.core.execution.envelope import whole_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
 from flowctx.versions.changes import Change, Tolerance, lost, output_changes, tables_in
@@ -33,10 +33,6 @@ class _Side(NamedTuple):
     version: Version
     #: The digest of what the step recorded; ``None`` if there is no output.
     digest: str | None
-
-    def of_step(self) -> Version:
-        """Return the version as it was read for the step."""
-        return replace(self.version, digest=self.digest)
 
 
 @dataclass(kw_only=True)
@@ -60,7 +56,7 @@ class Comparison:
     #: In words, the first version that is gone.
     gone: str = ""
     #: Of each step, the last version with an output.
-    some: dict[str, Version] = field(default_factory=dict)
+    some: dict[str, _Side] = field(default_factory=dict)
 
     def page(self, some: PairsOrGone, choices: tuple[VersionChoice, ...]) -> Iterator[StepDifference]:
         """Yield how the versions of some partitions stand to each other, by partition and step.
@@ -98,15 +94,15 @@ class Comparison:
                 f"{self.workflow}"
             )
         # A key may be a column of tables that differ, or of some that are equal and were not read.
-        for step, version in self.some.items():
+        for step, side in self.some.items():
             if not self.how.key_is_seen:
-                self._look_at(step, version)
+                self._look_at(step, side)
         self.how.check_key()
 
-    def _look_at(self, step: str, version: Version) -> None:
+    def _look_at(self, step: str, side: _Side) -> None:
         try:
-            [one] = recorded_outputs(self.ledger, self.workflow, step, [version])
-            output = load_output(one, artifact_store(self.ledger))
+            [recorded] = recorded_outputs(self.ledger, self.workflow, step, [side])
+            output = whole_output(step, recorded, artifact_store(self.ledger))
         except VersionGone:  # what was compared stands
             return
         except ArtifactError as exc:
@@ -145,14 +141,14 @@ class Comparison:
 
     def _refuse_changed(self, versions: dict[str, Version]) -> None:
         """Refuse versions that are not what they were when they were chosen: what was read since may not be theirs."""
-        keys = {version.partition for version in versions.values()}
-        now = {(v.subject, v.capture_id): v for v in self.ledger.versions(self.workflow, self.steps[0], keys)}
-        for version in versions.values():
-            found = now.get((version.subject, version.capture_id))
-            if found is None:
-                raise pruned_meanwhile(self.workflow, version)
-            if found != version:
-                raise written_over_meanwhile(self.workflow, version)
+        as_they_were = set(self.ledger.versions_of_runs(self.workflow, self.steps[0], versions))
+        version = next((version for version in versions.values() if version not in as_they_were), None)
+        if version is None:
+            return
+        there = self.ledger.versions(self.workflow, self.steps[0], [version.partition])
+        if (version.subject, version.capture_id) in {(one.subject, one.capture_id) for one in there}:
+            raise written_over_meanwhile(self.workflow, version)
+        raise pruned_meanwhile(self.workflow, version)
 
     def _of_step(self, step: str, page: Pairs, digests: dict[tuple[str, str], str | None]) -> dict[int, StepDifference]:
         """Return how what a step made stands, by the place of the partition; what is compared is read at once."""
@@ -164,8 +160,8 @@ class Comparison:
         pairs = {place: (side(old), side(new)) for place, (_, (old, new)) in enumerate(page)}
         self.in_common += sum(old is not None and new is not None for old, new in pairs.values())
         with_output = [new for _, new in pairs.values() if new is not None and new.digest is not None]
-        self.some.update((step, new.of_step()) for new in with_output[-1:])
-        compared = [one.of_step() for old, new in pairs.values() if _may_differ(old, new) for one in (old, new) if one]
+        self.some.update((step, new) for new in with_output[-1:])
+        compared = [one for old, new in pairs.values() if _may_differ(old, new) for one in (old, new) if one]
         outputs = iter(recorded_outputs(self.ledger, self.workflow, step, compared) if compared else [])
         store = artifact_store(self.ledger)
         found: dict[int, StepDifference] = {}
@@ -174,7 +170,8 @@ class Comparison:
                 continue
             differing: tuple[Change, ...] = ()
             if _may_differ(old, new):
-                differing = tuple(output_changes(next(outputs), next(outputs), store, self.how))
+                before, after = (step, next(outputs)), (step, next(outputs))
+                differing = tuple(output_changes(before, after, store, self.how))
             captures: dict[str, Any] = {
                 "before": old and old.version.capture_id,
                 "after": new and new.version.capture_id,

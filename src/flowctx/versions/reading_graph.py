@@ -24,7 +24,6 @@ from flowctx.core.durability.versions import (
     newest_pruned,
     version_read,
 )
-from flowctx.core.execution.envelope import Envelope
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.result import StepStatus
@@ -172,8 +171,8 @@ class ReadingGraph:
         # It was not made since it has that name: then its code tells.
         workflow = self.workflows.get(read.workflow)
         code = workflow.steps[step].code_version if workflow is not None and step in workflow.steps else None
-        record = self.ledger.step_records(read.step, [read.run_key]).get(read.run_key)
-        return code is not None and record is not None and record.version == code
+        found = self.ledger.step_outputs(read.step, [read.run_key]).get(read.run_key)
+        return code is not None and found is not None and found.version == code
 
     def _otherwise(self, asked: Sequence[tuple[Made, Asked]]) -> Iterator[_Behind]:
         """Yield the readers that would read what they have not read, if it is there, or not what they have read."""
@@ -282,11 +281,11 @@ class ReadingGraph:
     def _is_same(self, then: _StepOfRun, now: _StepOfRun, digest: str | None) -> bool:
         """Whether two steps of runs have the same content, of which the first one is still what was read."""
         if (then, now) not in self._same:
-            old, new = (self.ledger.step_records(step, [run_key]).get(run_key) for step, run_key in (then, now))
+            old, new = (self.ledger.step_outputs(step, [run_key]).get(run_key) for step, run_key in (then, now))
             if old is None or new is None or old.digest not in (None, digest):
                 return False
-            before, after = (Envelope(step=record.step, output=record.output) for record in (old, new))
-            self._same[then, now] = next(output_changes(before, after, self.store, self.how), None) is None
+            found = output_changes((then[0], old.output), (now[0], new.output), self.store, self.how)
+            self._same[then, now] = next(found, None) is None
         return self._same[then, now]
 
 

@@ -1,7 +1,5 @@
 """A step reads other partitions and workflows from the ledger, and what is not there is said in a sentence."""
 
-from dataclasses import replace
-
 import pytest
 
 from flowctx import (
@@ -570,12 +568,12 @@ def test_what_was_not_known_then_is_missing(desk, nav, ledger):
         run(desk, DAYS[0], ledger=ledger, known_at="2026-01-01T00:00:00")
 
 
-def test_a_ledger_whose_step_records_have_no_digest_is_read(nav, desk):
+def test_a_ledger_whose_outputs_have_no_digest_is_read(nav, desk):
     """What it does not say is not taken for other content."""
 
     class Older(MemoryLedger):
-        def step_records(self, step, run_keys):
-            return {key: replace(one, digest=None) for key, one in super().step_records(step, run_keys).items()}
+        def step_outputs(self, step, run_keys):
+            return {key: one._replace(digest=None) for key, one in super().step_outputs(step, run_keys).items()}
 
     ledger = Older()
     for fund in "AB":

@@ -16,6 +16,7 @@ from flowctx.core.durability.records import (
     RunKey,
     RunRecord,
     RunStatus,
+    StepOutput,
     StepRecord,
 )
 from flowctx.core.durability.version_choice import VersionChoice
@@ -182,8 +183,8 @@ class RunLedger(Protocol):
         """Return what is still known of the captures of some partitions that were complete and are pruned."""
         ...
 
-    def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
-        """Return what is recorded of one step of several runs, with its digest, by the digests of their keys."""
+    def step_outputs(self, step: str, run_keys: Collection[str]) -> dict[str, StepOutput]:
+        """Return what one step of several runs has returned, by the digests of their keys."""
         ...
 
     def recorded_steps(
@@ -283,6 +284,10 @@ class Ledger(RunLedger, Protocol):
             partitions: Partition keys; ``None`` stands for runs without partitions.
             choices: Which versions are meant.
         """
+        ...
+
+    def versions_of_runs(self, workflow: str, step: str, run_keys: Collection[str]) -> list[Version]:
+        """Return of :meth:`versions` the captures that some runs hold, by the digests of their keys."""
         ...
 
     def current_revisions(self, idempotency_keys: Collection[str]) -> dict[str, int]:

@@ -12,7 +12,6 @@ from flowctx.core.data.plain import FrozenDict
 from flowctx.core.durability.asking import asked
 from flowctx.core.durability.current import versions_to_read
 from flowctx.core.durability.ledger import RunLedger
-from flowctx.core.durability.recorded import load_record
 from flowctx.core.durability.records import Reads, RunStatus, VersionRead
 from flowctx.core.durability.version_choice import VersionChoice, read_time
 from flowctx.core.durability.versions import (
@@ -24,6 +23,7 @@ from flowctx.core.durability.versions import (
 )
 from flowctx.core.errors import InputMissing, VersionGone
 from flowctx.core.execution.artifacts import ArtifactStore
+from flowctx.core.execution.envelope import whole_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.partitions.selection import Selection
@@ -244,12 +244,12 @@ class StepInputs:
 
     def _loaded(self, name: str, item: Input, versions: Sequence[Version]) -> dict[str, FrozenDict]:
         """Return the outputs that are recorded as read, by the digest of the run's key."""
-        records = self.ledger.step_records(item.step_name, [version.run_key for version in versions])
+        recorded = self.ledger.step_outputs(item.step_name, [version.run_key for version in versions])
         for version in versions:
-            record = records.get(version.run_key)
-            if record is None or record.digest not in (None, version.digest):
-                raise InputMissing(self._gone(name, item, version.capture_id, record is not None))
-        return {key: load_record(record, self.store) for key, record in records.items()}
+            found = recorded.get(version.run_key)
+            if found is None or found.digest not in (None, version.digest):
+                raise InputMissing(self._gone(name, item, version.capture_id, found is not None))
+        return {key: whole_output(item.step_name, one.output, self.store) for key, one in recorded.items()}
 
     # -- what is wrong --------------------------------------------------------------------------------------------
 

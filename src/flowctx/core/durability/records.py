@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property, lru_cache
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from flowctx.core.data.plain import ArtifactRef, FrozenDict
 from flowctx.core.partitions.key import PartitionKey
@@ -251,6 +251,19 @@ class StepRecord:
             error=self.error,
             category=self.category,
         )
+
+
+class StepOutput(NamedTuple):
+    """What a step of a run has returned, as whoever reads nothing else of it needs to know it."""
+
+    #: How the step ended.
+    status: StepStatus
+    #: Its output, or where that is.
+    output: FrozenDict | ArtifactRef
+    #: The version of its code.
+    version: str | None
+    #: The digest of what it recorded; ``None`` from a ledger that does not say it.
+    digest: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

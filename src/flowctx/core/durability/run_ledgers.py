@@ -10,7 +10,7 @@ from typing import Final, TypeVar, Unpack
 from flowctx.core.batches.records import BatchRecord
 from flowctx.core.durability.ledger import Ledger, RunLedger
 from flowctx.core.durability.ledger_options import BeginOptions, CaptureQuery, RunQuery
-from flowctx.core.durability.records import Capture, RunKey, RunRecord, RunStatus, StepRecord
+from flowctx.core.durability.records import Capture, RunKey, RunRecord, RunStatus, StepOutput, StepRecord
 from flowctx.core.durability.versions import PrunedVersion, Version
 from flowctx.core.errors import CaptureRefused, ContextError, LedgerError, RunAlive, RunExists, Superseded, UnknownRun
 from flowctx.core.partitions.key import PartitionKey
@@ -116,7 +116,7 @@ class NoLedger:
         """Return none."""
         return []
 
-    def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
+    def step_outputs(self, step: str, run_keys: Collection[str]) -> dict[str, StepOutput]:
         """Return none."""
         return {}
 
@@ -241,9 +241,9 @@ class LenientLedger:
         """Return captures that are pruned; what the ledger cannot do is raised."""
         return self.ledger.pruned_versions(workflow, partitions)
 
-    def step_records(self, step: str, run_keys: Collection[str]) -> dict[str, StepRecord]:
+    def step_outputs(self, step: str, run_keys: Collection[str]) -> dict[str, StepOutput]:
         """Return what is recorded of a step; what the ledger cannot do is raised."""
-        return self.ledger.step_records(step, run_keys)
+        return self.ledger.step_outputs(step, run_keys)
 
     def recorded_steps(
         self, run_keys: Collection[str], *, names: Collection[str] | None = None, reading: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from flowctx.core.durability.records import RunStatus, VersionRead
 from flowctx.core.errors import VersionGone
@@ -17,8 +17,7 @@ _NOW, _NEVER = "~", "~~"
 _V = TypeVar("_V", "Version", "PrunedVersion")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Version:
+class Version(NamedTuple):
     """One capture of a partition, as whoever reads a step of it needs to know it."""
 
     #: The partition; ``None`` of a workflow without partitions.
@@ -110,7 +109,7 @@ def version_to_read(
     versions: Iterable[Version],
     batch_id: str | None,
     own_runs: Collection[str] = (),
-    pruned: Iterable[PrunedVersion] = (),
+    pruned: Collection[PrunedVersion] = (),
 ) -> Version | None:
     """Return the version of one partition that a run of a batch reads, or the one of the batch that is not done.
 
@@ -160,7 +159,9 @@ def last_begun(versions: Iterable[Version], pruned: Iterable[PrunedVersion] = ()
     return found
 
 
-def newest_known(versions: Iterable[Version], pruned: Iterable[PrunedVersion], at: str | None = None) -> Version | None:
+def newest_known(
+    versions: Iterable[Version], pruned: Collection[PrunedVersion], at: str | None = None
+) -> Version | None:
     """Return the version that is current, or was so at a time: the last of those that are complete, or were then.
 
     What was complete then and is not there any more hides what is older: an older number was not what was known.
@@ -176,7 +177,7 @@ def newest_known(versions: Iterable[Version], pruned: Iterable[PrunedVersion], a
     versions = [version for version in versions if not version.part]
     last = _last_then(versions, at)
     found = _latest(last.values())
-    gone = _newest_gone(versions, pruned, last, found, at)
+    gone = _newest_gone(versions, pruned, last, found, at) if pruned else None
     lost = [] if gone is None else [(gone.revision, pruned_text(gone))]
     if at is not None:
         over = (one for one in versions if _is_after(one, last) and _was_written_over(one, found, at))
@@ -195,8 +196,10 @@ def _was_written_over(version: Version, found: Version | None, at: str) -> bool:
     return version.grants != 2 or _hides(version.subject, first, found)
 
 
-def newest_pruned(versions: Iterable[Version], pruned: Iterable[PrunedVersion]) -> PrunedVersion | None:
+def newest_pruned(versions: Iterable[Version], pruned: Collection[PrunedVersion]) -> PrunedVersion | None:
     """Return the version that was pruned and was newer than what is there now; the arguments are as above."""
+    if not pruned:
+        return None
     versions = [version for version in versions if not version.part]
     last = _last_then(versions, None)
     return _newest_gone(versions, pruned, last, _latest(last.values()), None)
@@ -227,8 +230,10 @@ def _newest_gone(
 
 def _last_then(versions: Iterable[Version], at: str | None) -> dict[str, Version]:
     """Return of each subject the last version that is complete, and was so at a time, if one is meant."""
-    there = (version for version in versions if version.ended_well)
-    return last_of_each(v for v in there if at is None or (v.completed_at is not None and v.completed_at <= at))
+    there = [version for version in versions if version.ended_well]
+    if at is not None:
+        there = [version for version in there if version.completed_at is not None and version.completed_at <= at]
+    return last_of_each(there)
 
 
 def _is_after(one: Version | PrunedVersion, last: Mapping[str, Version]) -> bool:

@@ -208,19 +208,28 @@ def load_output(envelope: Envelope, store: ArtifactStore | None) -> FrozenDict:
     """
     for update in envelope.updates.values():
         bind(update.value, store)
-    if not isinstance(envelope.output, ArtifactRef):
-        bind(envelope.output, store)
-        return envelope.output
+    return whole_output(envelope.step, envelope.output, store)
+
+
+def whole_output(step: str, output: FrozenDict | ArtifactRef, store: ArtifactStore | None) -> FrozenDict:
+    """Return the output of a step, from the artifact store if it was put there.
+
+    Raises:
+        ArtifactError: The artifact is gone or damaged.
+        PayloadError: There is no store to ask.
+    """
+    if not isinstance(output, ArtifactRef):
+        bind(output, store)
+        return output
     if store is None:
         raise PayloadError(
-            f"the output of step {envelope.step!r} is the artifact {envelope.output.uri}; "
-            "set FLOWCTX_ARTIFACTS_URL here too"
+            f"the output of step {step!r} is the artifact {output.uri}; set FLOWCTX_ARTIFACTS_URL here too"
         )
-    output = decode(store.get(envelope.output))
-    if not isinstance(output, FrozenDict):
-        raise PayloadError(f"the artifact {envelope.output.uri} of step {envelope.step!r} is not an output")
-    bind(output, store)
-    return output
+    loaded = decode(store.get(output))
+    if not isinstance(loaded, FrozenDict):
+        raise PayloadError(f"the artifact {output.uri} of step {step!r} is not an output")
+    bind(loaded, store)
+    return loaded
 
 
 def output_made(envelope: Envelope, store: ArtifactStore | None, named: str) -> FrozenDict:
