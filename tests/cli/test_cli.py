@@ -398,13 +398,38 @@ def test_a_name_that_the_project_does_not_have(shell):
 
 
 def test_a_run_without_a_partition_shows_its_date(shell):
-    """Runs and captures of what has no partitions are told apart by the date that they are about."""
+    """Runs and captures of what has no partitions are told apart by the date that they are about, and called so."""
     (shell.folder / "cli_flows.py").write_text(
-        "from flowctx import Workflow\nloose = Workflow('loose')\nloose.step('only')(lambda ctx: None)\n"
+        "import pathlib\n"
+        "from flowctx import Workflow\n"
+        "loose = Workflow('loose')\n"
+        "loose.step('only')(lambda ctx: 1 / 0 if pathlib.Path('broken').exists() else None)\n"
     )
     shell("run", "cli_flows:loose", "--as-of", "2026-01-09")
     assert "as of 2026-01-09" in shell("runs", "--workflow", "loose")
-    assert "as of 2026-01-09" in shell("captures", "loose")
+    printed = shell("captures", "loose")
+    assert "as of 2026-01-09" in printed
+    assert printed.splitlines()[1].split()[0] == "date"
+    for batch in ("b1", "b2", "b3"):
+        shell("run", "cli_flows:loose", "--as-of", "2026-01-09", "--batch", batch)
+    shell("ledger", "keep", "b1")
+    shell("ledger", "prune", "--days", "0")
+    (shell.folder / "broken").touch()
+    shell("run", "cli_flows:loose", "--as-of", "2026-01-09", "--batch", "b3", exit_code=1)
+    printed = shell("captures", "loose")
+    assert "of 1 date none is current" in printed
+    assert "partition" not in printed
+
+
+def test_the_folder_of_a_file_may_have_an_equals_sign(shell):
+    """Such as folders of partitions have: what ends as a file of Python is a workflow, and no selection."""
+    place = shell.folder / "day=2026-01-09" / "cli_files.py"
+    place.parent.mkdir()
+    place.write_text(shell.file.read_text())
+    (place.parent / "mended").touch()
+    shell("backfill", "day=2026-01-09/cli_files.py:prices", "--batch", "b", "--on", "local", "--workers", "1")
+    assert "ok" in shell("status", "b", "--workflow", "day=2026-01-09/cli_files.py:prices")
+    sys.modules.pop("cli_files", None)
 
 
 def test_what_is_not_installed_is_a_wrong_command(shell, monkeypatch):

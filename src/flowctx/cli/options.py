@@ -36,6 +36,8 @@ _LARGEST = 2**63 - 2
 _ELSEWHERE = "name a ledger elsewhere: --ledger sqlite:////folder/ledger.db, or FLOWCTX_LEDGER_URL"
 #: What looks like a date, and should be one.
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+#: A workflow in a file, in whichever folder.
+_FILE = re.compile(r".+\.py(:\w+)?")
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -273,7 +275,7 @@ def own_name(ctx: click.Context, param: click.Parameter, text: str | None) -> st
 
 def _places(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> list[str]:
     for text in texts if param.name == "targets" and not ctx.resilient_parsing else ():
-        if "=" in text and ":" not in text.partition("=")[0]:
+        if "=" in text and ":" not in text.partition("=")[0] and not _FILE.fullmatch(text):
             raise CommandError(f"{text!r} is no workflow; which partitions: --select {shlex.quote(text)}")
     return [_place(ctx, param, text) for text in texts]
 

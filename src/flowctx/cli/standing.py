@@ -14,7 +14,7 @@ import click
 from flowctx.backfill.advice import advice, advice_on_rest
 from flowctx.backfill.belonging import batch_asked_of
 from flowctx.backfill.changed import refused_now
-from flowctx.backfill.leading import import_engine_runs
+from flowctx.backfill.engine_runs import import_engine_runs
 from flowctx.backfill.settling import Settling, end_silent_runs
 from flowctx.backfill.status import MAX_FAILURES, BatchStatus, counted, refusals
 from flowctx.backfill.superseding import superseded_text
