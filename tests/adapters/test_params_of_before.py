@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,13 +12,13 @@ import pytest
 from adapters.engine_servers import Airflow, Dagster, Server
 from adapters.recorded_parts import record_failure
 from backfill.flows import flow
-from flowctx import Backfill, PartitionKey, Workflow
-from flowctx.backfill import LaunchListener, LaunchProgress
+from flowctx import Backfill, BatchError, BatchStatus, PartitionKey, Workflow
+from flowctx.backfill import LaunchListener, LaunchProgress, LocalLauncher
 from flowctx.backfill.airflow import AirflowLauncher
 from flowctx.backfill.dagster import DagsterLauncher
 from flowctx.backfill.dagster_config import RUN_TAG
 from flowctx.cli.standing import ask_engine
-from flowctx.core.batches.records import PartitionState
+from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
 
@@ -278,3 +281,61 @@ def test_parameters_that_no_workflow_declares_are_compared(name: str, ledger: Le
         last["conf"] |= {"openlineage": {}, "airflow/backfill": 1, "take_over": "true"}
     assert launched({}, open_ledger("memory://")).before == {PartitionState.OK: 1}
     assert len(server.runs) == 2
+
+
+@pytest.mark.parametrize("name", ["airflow", "dagster"])
+def test_what_was_noted_before_the_batch_was_planned_runs_here(name: str, tmp_path: Path, request: Any) -> None:
+    """Nothing of it is recorded, so it is the word of an engine about a run that nobody compared with the plan."""
+    server = request.getfixturevalue(name)
+    if name == "airflow":
+        server.most = 100
+    launch(server, open_ledger("memory://"), {})
+    with closing(open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")) as ledger:
+        status_on(name, server, ledger)
+        here = Backfill(flow, "date=2012-01-02,tier=T2", "b", ledger=ledger)
+        assert here.launch(LocalLauncher(ledger, 1)).ended == {PartitionState.OK: 1}
+        assert [run.recorded for run in ledger.batches.iter_outcomes("b")] == [True]
+        assert here.launch(LocalLauncher(ledger, 1)).before == {PartitionState.OK: 1}
+
+
+class Killed(AirflowLauncher):
+    """One whose process is killed when it asks for what there is."""
+
+    def find(self, batch: BatchRecord, workflow: Workflow) -> Iterator[PartitionRun]:
+        """Be killed."""
+        raise KeyboardInterrupt
+
+
+def test_a_launch_that_is_killed_before_it_knows_what_there_is_begins_anew(airflow: Airflow, ledger: Ledger) -> None:
+    """What was noted is compared by the next launch, as nobody has planned the batch until then; nothing runs twice."""
+    airflow.most = 100
+    launch(airflow, open_ledger("memory://"), {"number": 1})
+    status_on("airflow", airflow, ledger)
+    plan = Backfill(flow, "date=2012-01-02", "b", params={"number": 2}, ledger=ledger)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            plan.launch(Killed(airflow.url))
+        found = BatchStatus.of(ledger, "b", flow)
+        assert (found.batch.selection, found.counts, len(airflow.runs)) == (None, {"ok": 1}, 1)
+    assert plan.launch(AirflowLauncher(airflow.url)).ended == {PartitionState.OK: 3}
+    assert [run["conf"].get("number") for run in airflow.runs.values()] == [1, 2, 2, 2]
+    assert plan.launch(AirflowLauncher(airflow.url)).before == {PartitionState.OK: 3}
+    assert BatchStatus.of(ledger, "b", flow).complete
+
+
+def test_a_batch_that_is_canceled_before_it_is_planned_stays_so(airflow: Airflow, ledger: Ledger) -> None:
+    """Whoever launches it may be asking its engine what there is; the same command launches it later."""
+    airflow.most = 100
+    launch(airflow, open_ledger("memory://"), {"number": 1})
+    status_on("airflow", airflow, ledger)
+
+    class Canceled(AirflowLauncher):
+        def find(self, batch: BatchRecord, workflow: Workflow) -> Iterator[PartitionRun]:
+            ledger.batches.cancel("b")
+            return super().find(batch, workflow)
+
+    plan = Backfill(flow, "date=2012-01-02", "b", params={"number": 2}, ledger=ledger)
+    with pytest.raises(BatchError, match="was canceled meanwhile; the same command launches it"):
+        plan.launch(Canceled(airflow.url))
+    assert ledger.batches.get("b").canceled_at is not None
+    assert plan.launch(AirflowLauncher(airflow.url)).ended == {PartitionState.OK: 3}

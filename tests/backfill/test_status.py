@@ -406,3 +406,49 @@ def test_the_page_of_a_hundred_thousand_partitions_is_small(ledger: Ledger) -> N
     assert (found["rows"], found["columns"], found["cells"]) == (rows, columns, cells.decode())
     assert found["milliseconds"] == ",".join(["250", "12346", "", "", "3600000"] * 20_000)
     assert len(page) < 1_000_000
+
+
+def test_each_of_several_workflows_of_what_nobody_planned_is_shown() -> None:
+    """Which batch it is, whoever asks says; each that is named counts, and what is named by nobody is told of."""
+    ledger, names = open_ledger("memory://"), ("one", "two", "three")
+    flows = [Workflow(name, partitions=PartitionScheme(tier=["T1", "T2"])) for name in names]
+    for workflow in flows:
+        workflow.step(name="look")(_fails_for_t2 if workflow.name == "two" else _look)
+        for tier in ("T1", "T2"):
+            run(workflow, partition=tier, batch_id="b", ledger=ledger)
+    status = BatchStatus.of(ledger, "b", flows[0], flows[1])
+    assert [(one.batch.workflow, one.counts) for one in status.by_workflow] == [
+        ("one", {"ok": 2}),
+        ("two", {"ok": 1, "failed": 1}),
+    ]
+    assert (status.counts, status.total, status.complete) == ({"ok": 3, "failed": 1}, 4, False)
+    assert (status.others, [run.title for run in status.failures]) == ({"three": {"ok": 2}}, ["tier=T2 of two"])
+    assert BatchStatus.of(ledger, "b", flows[0], flows[0]).by_workflow == ()
+
+
+def test_partitions_without_a_date_are_counted_by_business_date() -> None:
+    """A later date does not hide that an earlier one has failed; whoever planned the batch planned partitions."""
+    ledger = open_ledger("memory://")
+    tiers = Workflow("tiers", partitions=PartitionScheme(tier=["T1", "T2"]), params={"bad": ""})
+    tiers.step(name="look")(_fails_if_bad)
+    for day, tier, bad in (("08", "T1", "yes"), ("09", "T1", ""), ("08", "T2", ""), ("09", "T2", "")):
+        run(tiers, partition=tier, as_of_date=f"2026-01-{day}", batch_id="b", params={"bad": bad}, ledger=ledger)
+    status = BatchStatus.of(ledger, "b", tiers)
+    assert status.counts == {"ok": 2}
+    assert status.dates == {"2026-01-08": {"failed": 1, "ok": 1}, "2026-01-09": {"ok": 2}} == status.to_dict()["dates"]
+    assert not status.complete
+    run(tiers, partition="T1", as_of_date="2026-01-08", batch_id="b", ledger=ledger)
+    assert BatchStatus.of(ledger, "b", tiers).complete
+    run(tiers, partition="T1", as_of_date="2026-01-09", batch_id="c", ledger=ledger)
+    run(tiers, partition="T1", as_of_date="2026-01-09", batch_id="c", ledger=ledger)
+    assert BatchStatus.of(ledger, "c", tiers).dates == {}
+
+
+def _fails_for_t2(ctx: WorkflowContext) -> None:
+    if ctx.partition is not None and ctx.partition.tier == "T2":
+        raise ValueError("no rows")
+
+
+def _fails_if_bad(ctx: WorkflowContext) -> None:
+    if ctx.params["bad"]:
+        raise ValueError("no rows")

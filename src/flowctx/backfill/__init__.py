@@ -10,9 +10,9 @@ from flowctx.core.lazy_names import lazy_names
 from flowctx.core.renames import old_names
 
 if TYPE_CHECKING:
+    from flowctx.backfill.engine_runs import import_engine_runs
     from flowctx.backfill.html_page import render_html
     from flowctx.backfill.joint import JointBackfill
-    from flowctx.backfill.leading import import_engine_runs
     from flowctx.backfill.local import LocalLauncher
     from flowctx.backfill.plan import Backfill, Plan
     from flowctx.backfill.progress import LaunchListener, LaunchProgress

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from flowctx.backfill.leading import NOTES, LaunchOptions, LeadLaunch
+from flowctx.backfill.engine_runs import NOTES
+from flowctx.backfill.leading import LaunchOptions, LeadLaunch
 from flowctx.backfill.order import InputOrder, batch_inputs
 from flowctx.backfill.polling import PollingLauncher
 from flowctx.backfill.settling import SEE_LEDGER, SettledRun

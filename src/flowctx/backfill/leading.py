@@ -18,10 +18,10 @@ from types import FrameType
 from typing import Any, Protocol
 from uuid import uuid4
 
+from flowctx.backfill.engine_runs import NOTES, import_engine_runs
 from flowctx.backfill.progress import LaunchListener, LaunchProgress
-from flowctx.backfill.settling import SEE_LEDGER, Settling
+from flowctx.backfill.settling import SEE_LEDGER, Settling, unconfirmed
 from flowctx.core.batches.ledger import BatchStore, DecideBatch
-from flowctx.core.batches.outcomes import winning_outcome
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.durability.leases import LEASES
 from flowctx.core.errors import BatchError, LedgerError
@@ -36,10 +36,8 @@ LEASE, _RENEW_SECONDS = timedelta(seconds=30), 5.0
 _LOOK_SECONDS = 0.5
 #: How often a launch asks whether its batch was canceled; no partition begins later than this after it was.
 CANCEL_SECONDS = 0.5
-#: What ends within this time of being stopped was stopped.
-_STOP_TAKES = timedelta(seconds=10)
-#: How many notes are written at once, and how long they may wait.
-NOTES, _NOTE_SECONDS = 200, 1.0
+#: How long notes may wait until they are written.
+_NOTE_SECONDS = 1.0
 
 
 class EngineRuns(Protocol):
@@ -109,6 +107,8 @@ class LeadLaunch(ABC):
         self.interrupted = False
         #: Partitions of which the engine calls a run done that the ledger has lost.
         self.lost_runs: list[str] = []
+        #: Partitions of which its engine has told, by workflow.
+        self.told_of = set[tuple[str, str]]()
         #: Partitions that cannot run, by workflow: beside what their engine runs of them, nothing is started.
         self.refused: dict[tuple[str, str], PartitionRun] = {}
 
@@ -150,6 +150,8 @@ class LeadLaunch(ABC):
             self.warn_of_lost(workflow.name)
         if not self.leads:
             self.lost()
+        if not self.was_planned:
+            self._plan()
         self.listener.begun(self.progress)
         try:
             with self.signals():
@@ -187,6 +189,8 @@ class LeadLaunch(ABC):
             yield from found
             return
         for settled in self.settling.settle_all(found, workflow.name, self.led_at, was_planned=self.was_planned):
+            if not self.was_planned:
+                self.told_of.add((workflow.name, settled.noted.partition))
             if settled.lost:
                 self.lost_runs.append(settled.noted.partition)
             if settled.beside:
@@ -240,10 +244,30 @@ class LeadLaunch(ABC):
             time.sleep(_LOOK_SECONDS)
 
     def decided(self, known: BatchRecord | None) -> BatchRecord:
-        """Return what the batch asks for from now on, given what is known of it."""
+        """Return what the batch asks for from now on, given what is known of it.
+
+        What nobody planned is planned when what its engine knows was taken in: a launch that ends before compares anew.
+        """
         self.batch = replace(self.decide(known), engine=self._engine.engine)
         self.was_planned = known is None or known.selection is not None
         self.progress.total = sum(one.total or 0 for one in self.batch.by_workflow()) or self.progress.total
+        return self.batch if known is None or self.was_planned else known
+
+    def _plan(self) -> None:
+        """Plan a batch that nobody has: what was noted of it before, and is not known to be what it asks for, runs."""
+        for workflow in self.workflows:
+            one = self.batch.of(workflow.name) or self.batch
+            for run in unconfirmed(self.batches, one, workflow, self.told_of):
+                self.notes[run.workflow, run.partition] = run
+                if len(self.notes) >= NOTES:
+                    self.flush()
+        self.flush()
+        if self.batches.lead(self.batch.batch_id, self.me, LEASE, self._not_canceled).launcher != self.me:
+            self.lost()
+
+    def _not_canceled(self, known: BatchRecord | None) -> BatchRecord:
+        if known is not None and known.canceled_at is not None:
+            raise BatchError(f"batch {self.batch.batch_id!r} was canceled meanwhile; the same command launches it")
         return self.batch
 
     def look_around(self) -> None:
@@ -312,63 +336,6 @@ class LeadLaunch(ABC):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def import_engine_runs(
-    batches: BatchStore, batch: BatchRecord, found: Iterator[PartitionRun], workflow: str | None = None
-) -> int:
-    """Note what an engine knows of a batch, and return how many runs that were.
-
-    Args:
-        batches: Where batches are remembered.
-        batch: The batch.
-        found: What the engine knows of one workflow of it.
-        workflow: That workflow's name; by default that of the batch.
-    """
-    workflow = workflow or batch.workflow
-    count = 0
-    chunk: list[PartitionRun] = []
-    for run in found:
-        count += 1
-        chunk.append(replace(run, workflow=""))
-        if len(chunk) >= NOTES:
-            _record_chunk(batches, batch.batch_id, workflow, chunk)
-            chunk = []
-    _record_chunk(batches, batch.batch_id, workflow, chunk)
-    return count
-
-
-def _record_chunk(batches: BatchStore, batch_id: str, workflow: str, chunk: list[PartitionRun]) -> None:
-    texts = {run.partition for run in chunk}
-    known = {run.partition: run for run in batches.iter_outcomes(batch_id, texts, workflow=workflow)}
-    best: dict[str, PartitionRun] = {}
-    for run in chunk:
-        before = best.get(run.partition) or known.get(run.partition)
-        if before is not None and before.run_id == run.run_id and (_stopped(before, run) or _was_done(before, run)):
-            best[run.partition] = before
-        elif before is not None and before.run_id == run.run_id and before.recorded:
-            best[run.partition] = before if before.state.ended else run
-        elif before is not None and before.run_id == run.run_id and not before.state.done:
-            best[run.partition] = replace(run, last_seen_at=max(run.last_seen_at, before.last_seen_at))
-        else:
-            best[run.partition] = winning_outcome([run, *([before] if before else [])])
-    news = [replace(run, workflow=workflow) for text, run in best.items() if run != known.get(text)]
-    batches.record_outcomes(batch_id, news)
-
-
-def _stopped(before: PartitionRun, run: PartitionRun) -> bool:
-    """Whether we stopped the run, whatever its engine takes that for.
-
-    Airflow 3.3 calls a run that is stopped failed, and now and then, when its scheduler comes in between, successful.
-    """
-    if before.state is not PartitionState.CANCELED or not run.state.ended:
-        return False
-    return run.ended_at is None or before.ended_at is None or run.ended_at <= before.ended_at + _STOP_TAKES
-
-
-def _was_done(before: PartitionRun, run: PartitionRun) -> bool:
-    """Whether a run was done, and has not run since: its engine may have lost by now what it went on with."""
-    return before.state.done and run.state is PartitionState.PARTIAL and run.ended_at == before.ended_at
 
 
 def wait_for_launcher(batches: BatchStore, batch_id: str, seconds: float = 3.0) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
 from flowctx.backfill.polling import PAGE, under_way_otherwise
+from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.core.batches.launcher import ENGINES
+from flowctx.core.batches.ledger import BatchStore
 from flowctx.core.batches.records import BatchRecord, PartitionRun, PartitionState
 from flowctx.core.durability.endings import end_run
 from flowctx.core.durability.ledger import Ledger
@@ -19,6 +21,7 @@ from flowctx.core.durability.recorded import latest_continuation
 from flowctx.core.durability.records import RunRecord, RunStatus
 from flowctx.core.errors import EngineError, EngineUnavailable, UnknownRun
 from flowctx.core.partitions.key import PartitionKey
+from flowctx.core.workflow.definition import Workflow
 
 logger = logging.getLogger("flowctx")
 
@@ -187,6 +190,28 @@ class Settling(NamedTuple):
         except EngineError as exc:  # whoever launches may not be allowed to look at what steps handed on
             logger.warning("whether run %s had a ledger is not known, so it is ok: %s", outcome.run_id, exc)
             return False
+
+
+def unconfirmed(
+    batches: BatchStore, batch: BatchRecord, workflow: Workflow, told_of: Collection[tuple[str, str]]
+) -> Iterator[PartitionRun]:
+    """Yield, as partial, what was noted as done of a batch before it was planned, and nobody knows to be what it asks.
+
+    Nothing of it is recorded, so it is the word of an engine, about a run that nobody compared with the plan.
+
+    Args:
+        batches: Where batches are remembered.
+        batch: The batch, as it is planned now for one workflow.
+        workflow: The workflow.
+        told_of: The partitions of which the engine has told that it is launched on, by workflow: these were compared.
+    """
+    selected = None if workflow.partitions is None else SelectedTexts(workflow.partitions.select(batch.selection))
+    for run in batches.iter_outcomes(batch.batch_id, workflow=workflow.name):
+        noted = not run.recorded and run.state in (PartitionState.OK, PartitionState.SKIPPED)
+        if noted and (workflow.name, run.partition) not in told_of and selected and run.partition in selected:
+            why = f"{run.engine} called it {run.state} before the batch was planned, and the ledger has nothing of it"
+            again = replace(run, state=PartitionState.PARTIAL, error=why, ended_at=None)
+            yield replace(again, last_seen_at=datetime.now(UTC), workflow=workflow.name)
 
 
 def end_silent_runs(ledger: Ledger, batch: BatchRecord) -> tuple[int, list[RunRecord]]:

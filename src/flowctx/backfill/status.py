@@ -14,6 +14,7 @@ from typing import Any
 from flowctx.backfill.again import GOES_ON
 from flowctx.backfill.belonging import Apart, batch_asked_of, outcomes_of, surely_unclear, told_apart
 from flowctx.backfill.grid import Grid
+from flowctx.backfill.run_figures import count_by_date, percentiles
 from flowctx.backfill.same_batch import count_other_params
 from flowctx.backfill.selected_texts import SelectedTexts
 from flowctx.backfill.superseding import count_superseded
@@ -73,6 +74,8 @@ class BatchStatus:
     unrecorded: Mapping[str, int] = field(default_factory=dict)
     #: How many partitions were made with other parameters than the batch has now.
     other_params: int = 0
+    #: How partitions stand by date that ran for several business dates; in ``counts`` each of them counts once.
+    dates: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     #: When the first run started and the last one ended.
     started_at: datetime | None
     ended_at: datetime | None
@@ -100,10 +103,11 @@ class BatchStatus:
     def complete(self) -> bool:
         """Whether each partition is captured or was skipped, for certain.
 
-        Of a batch that nobody planned, also what is ``outside``: nothing says that it was not to be run.
+        Of a batch that nobody planned, also what is ``outside``, and each of ``dates``: nothing says it was not to run.
         """
         left = self.missing or self.unclear
-        states = [*self.counts, *(self.outside if self.batch.selection is None else ())]
+        unplanned = (self.outside, *self.dates.values()) if self.batch.selection is None else ()
+        states = itertools.chain(self.counts, *unplanned)
         return not left and all(PartitionState(state).done for state in states)
 
     @property
@@ -156,10 +160,11 @@ class BatchStatus:
             raise LedgerError("how a batch stands is in its ledger; pass ledger= or set FLOWCTX_LEDGER_URL")
         batch = found.batches.get(batch_id)
         workflows = [workflow, *others] if workflow is not None else []
-        asked = [batch_asked_of(batch, one) for one in workflows]
-        if batch.others:
-            return _of_several(found, batch, workflows, failures)
-        batch = asked[0] if asked else batch
+        asked = {one.name: batch_asked_of(batch, one) for one in workflows}
+        if batch.others or len(asked) > 1:
+            each = batch.by_workflow() if batch.others else [*asked.values()]
+            return _of_several(found, batch, each, workflows, failures)
+        batch = next(iter(asked.values()), batch)
         return cls._of_one(found, batch, workflow, _Survey(_selection(batch, workflow), failures))
 
     @classmethod
@@ -190,6 +195,7 @@ class BatchStatus:
             others={name: n for name, n in by_workflow.items() if name != batch.workflow},
             superseded=count_superseded(ledger, batch),
             other_params=count_other_params(ledger.batches, batch, runs),
+            dates=count_by_date(ledger, batch, runs, sum(by_workflow.get(batch.workflow, {}).values())),
             grid=grid,
             latest=max((run for run in runs if _is_captured(run)), key=attrgetter("ended_at"), default=None),
             **survey.facts(),
@@ -215,6 +221,7 @@ class BatchStatus:
             "superseded": dict(self.superseded),
             "unrecorded": dict(self.unrecorded),
             "others": {name: dict(counts) for name, counts in self.others.items()},
+            "dates": {date: dict(counts) for date, counts in self.dates.items()},
             "engines": dict(self.engines),
             "seconds": dict(self.seconds),
             "started_at": _iso(self.started_at),
@@ -249,7 +256,7 @@ class _Survey:
         return {
             **{name: dict(self.reasons[state].most_common(MAX_REASONS)) for state, name in _REASONS.items()},
             "engines": dict(self.engines),
-            "seconds": _percentiles(self.seconds),
+            "seconds": percentiles(self.seconds),
             "failures": tuple(self.failures),
             "unrecorded": dict(self.unrecorded),
             "refused": dict(Counter(refusals(self.failures)).most_common(MAX_REASONS)),
@@ -337,12 +344,14 @@ def _is_captured(run: Standing) -> bool:
     return run.recorded and run.state is PartitionState.OK and run.ended_at is not None
 
 
-def _of_several(ledger: Ledger, batch: BatchRecord, workflows: Sequence[Workflow], most: int) -> BatchStatus:
+def _of_several(
+    ledger: Ledger, batch: BatchRecord, each: Sequence[BatchRecord], workflows: Sequence[Workflow], most: int
+) -> BatchStatus:
     """Return how a batch of several workflows stands: the whole, and each of them."""
     known = {workflow.name: workflow for workflow in workflows}
     total = _Survey(None, most)
     found: list[BatchStatus] = []
-    for one in batch.by_workflow():
+    for one in each:
         workflow = known.get(one.workflow)
         survey = _Survey(_selection(one, workflow), most)
         status = BatchStatus._of_one(ledger, one, workflow, survey)
@@ -350,9 +359,8 @@ def _of_several(ledger: Ledger, batch: BatchRecord, workflows: Sequence[Workflow
         found.append(replace(status, others={}))
     states = [*map(str, PartitionState), "missing"]
     sums = {state: sum(status.counts.get(state, 0) for status in found) for state in states}
-    others = {
-        n: counts for n, counts in ledger.batches.runs_by_workflow(batch.batch_id).items() if n not in batch.workflows
-    }
+    names = {one.workflow for one in each}
+    others = {n: counts for n, counts in ledger.batches.runs_by_workflow(batch.batch_id).items() if n not in names}
     return BatchStatus(
         batch=batch,
         counts={state: count for state, count in sums.items() if count},
@@ -361,6 +369,7 @@ def _of_several(ledger: Ledger, batch: BatchRecord, workflows: Sequence[Workflow
         others=others,
         superseded={name: count for status in found for name, count in status.superseded.items()},
         other_params=sum(status.other_params for status in found),
+        dates={d: sum((Counter(one.dates.get(d)) for one in found), Counter()) for one in found for d in one.dates},
         by_workflow=tuple(found),
         **total.facts(),
     )
@@ -385,14 +394,6 @@ def _selection(batch: BatchRecord, workflow: Workflow | None) -> Selection | Non
         return None
     same = batch.digest is None or found.has_digest(batch.digest)
     return found if same else None  # else it has changed, and the batch has not
-
-
-def _percentiles(seconds: array[float]) -> dict[str, float]:
-    if not seconds:
-        return {}
-    ordered = sorted(seconds)
-    found = {f"p{p}": ordered[min(len(ordered) - 1, len(ordered) * p // 100)] for p in (50, 90, 99)}
-    return {name: round(value, 6) for name, value in {**found, "max": ordered[-1]}.items()}
 
 
 def _iso(time: datetime | None) -> str | None:

@@ -181,18 +181,21 @@ def _adopt(ledger: Ledger, batch: BatchRecord, engine: str, url: str | None, wor
 
 def _show_status(found: BatchStatus, most: int, workflows: Sequence[Workflow], ledger: Ledger) -> None:
     batch, asked = found.batch, [workflow.name for workflow in workflows]
-    now = {_place(run): run for run in refused_now(ledger, batch, workflows, found.failures)}
+    each = [one.batch for one in found.by_workflow] or [batch]
+    refused = (run for one in each for run in refused_now(ledger, one, workflows, found.failures))
+    now = {_place(run): run for run in refused}
     times = {name: spent(timedelta(seconds=value)) for name, value in found.seconds.items()}
     print_facts(
         {
             "batch": batch.batch_id,
-            "workflow": ", ".join(batch.workflows),
-            "selection": None if batch.others else batch.selection,
-            "params": None if batch.others else _params(found),
+            "workflow": ", ".join(one.workflow for one in each),
+            "selection": None if found.by_workflow else batch.selection,
+            "params": None if found.by_workflow else _params(found),
             "partitions": f"{found.total:,}",
             **_shares(found),
             "unclear": _unclear(found, asked),
             "outside": _outside(found),
+            "by date": "; ".join(f"{date}: {counted(n)}" for date, n in sorted(found.dates.items())) or None,
             "other workflows": "; ".join(f"{name}: {counted(n)}" for name, n in found.others.items()) or None,
             "engines": ", ".join(f"{name} {count:,}" for name, count in found.engines.items()) or None,
             "a run took": ", ".join(f"{name} {value}" for name, value in times.items()) or None,
