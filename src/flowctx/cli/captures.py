@@ -39,12 +39,12 @@ def captures(workflow: str, partition: PartitionKey | str | None, limit: int, le
     if len(found) > limit:
         found = ledger.captures(workflow=workflow, partition=partition, limit=limit)
         echo(f"there are more captures than the latest {limit:,}, which are shown; --limit N shows more", err=True)
-    about = "partition" if partition is not None or any(capture.partition for capture in found) else "date"
+    listed = "partition" if partition is not None or any(capture.partition for capture in found) else "date"
     # What is current of these may have been granted earlier than what is shown.
     current = ledger.current_revisions({capture.key.idempotency_key for capture in found})
     without = {capture.key.idempotency_key for capture in found if capture.can_be_read} - current.keys()
     if without:
-        what = f"of {amount(len(without), about)} none is current"
+        what = f"of {amount(len(without), listed)} none is current"
         why = "a newer version was pruned, and what came after it is not complete"
         echo(f"{what}: {why}; make it again", err=True)
     found = sorted(found, key=lambda capture: (str(capture.partition or ""), capture.revision))
@@ -64,6 +64,6 @@ def captures(workflow: str, partition: PartitionKey | str | None, limit: int, le
         )
         for capture in found
     ]
-    columns = (about, "revision", "state", "now", "capture", "run", "when (UTC)")
+    columns = (listed, "revision", "state", "now", "capture", "run", "when (UTC)")
     none = f"{name_of(ledger)} remembers no such capture of workflow {workflow!r}"
     print_table(f"captures of {workflow}", columns, rows, none=none)
