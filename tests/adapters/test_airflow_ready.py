@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
@@ -33,7 +34,10 @@ from flowctx.airflow._versions import AIRFLOW
 from flowctx.airflow.dag import _by_inputs
 from flowctx.airflow.planned_runs import DagRuns
 from flowctx.airflow.ready import ReadyTrigger, add_starter, inputs_schedule
+from flowctx.core.durability.endings import end_run
 from flowctx.core.durability.readiness import Readiness
+from flowctx.core.durability.records import RunRecord, RunStatus
+from flowctx.core.workflow.run_context import begin
 from flowctx.ledger import ledger_from_env
 from flowctx.testing import run_dag
 
@@ -207,6 +211,64 @@ def test_what_is_there_is_not_started_again(ledger):
     path, arguments = trigger.serialize()
     assert path == "flowctx.airflow.ready.ReadyTrigger"
     assert ReadyTrigger(**arguments).serialize() == (path, arguments)
+
+
+def at_it(ledger, month, text, run_id):
+    """Begin a run of a month, and return how it is ended."""
+    ids = {"batch_id": run_id, "partition": month.partitions.parse(text), "scheme": month.partitions}
+    ctx = begin(month.name, run_id=run_id, **ids)
+    held = ledger.begin(RunRecord(workflow=month.name, context=ctx, steps=tuple(month.steps)), lease=timedelta(hours=1))
+    return partial(end_run, ledger, held, RunStatus.FAILED, "no rows")
+
+
+def test_what_was_skipped_for_a_run_that_fails_then_is_started_again(ledger):
+    """Once for each such run; what has failed itself is cleared, as ever."""
+    days, month = workflows("elsewhere")
+    for session in days.partitions.select("date=2026-01-26..2026-01-30"):
+        run(days, partition=session).raise_for_failure()
+    schedule, there = inputs_schedule(month, SINCE, "ignore"), {}
+    operator = add_starter(DAG("elsewhere"), schedule).get_task("start")
+    trigger = ReadyTrigger("elsewhere", schedule.readiness.to_dict(), "2026-01-01", "ignore", 0.0)
+
+    def count(dag_id, states, run_ids):
+        return sum(one in there and (not states or there[one] in states) for one in run_ids)
+
+    def new():
+        return list(trigger._new(trigger._ready(schedule.readiness, ledger), count))
+
+    (first,) = new()
+    fail = at_it(ledger, month, "2026-01-31", "other")
+    dag = workflow_dag(month)
+    result = run_dag(dag, partition="2026-01-31", run_id=first, on_captured="skip")
+    assert [step.status for step in result.steps] == ["skipped"]
+    assert "is being written by run other" in result.steps[0].error
+    with _compat.open_session() as session:
+        there[first] = str(session.query(DagRun).filter_by(dag_id=dag.dag_id, run_id=first).one().state)
+    assert (there[first], new()) == ("success", [])
+    fail()
+    (again,) = new()
+    assert operator._conf(again, "2026-01-31") == {"partition": "2026-01-31", "on_captured": "skip"}
+    there[again] = "success"
+    assert new() == []
+    at_it(ledger, month, "2026-01-31", "third")()
+    (last,) = new()
+    assert last not in there
+    at_it(ledger, month, "2026-01-31", last)()
+    there[last] = "failed"
+    assert new() == []
+
+
+def test_a_first_run_that_failed_itself_is_started_once(ledger):
+    """Also where another run has failed since."""
+    days, month = workflows("itself")
+    for session in days.partitions.select("date=2026-01-26..2026-01-30"):
+        run(days, partition=session).raise_for_failure()
+    readiness = inputs_schedule(month, SINCE, "ignore").readiness
+    trigger = ReadyTrigger("itself", readiness.to_dict(), "2026-01-01", "ignore", 0.0)
+    (first,) = trigger._ready(readiness, ledger)
+    at_it(ledger, month, "2026-01-31", first)()
+    at_it(ledger, month, "2026-01-31", "other")()
+    assert list(trigger._ready(readiness, ledger)) == [first]
 
 
 def test_a_month_that_is_restated_runs_a_second_time(ledger):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import dagster as dg
 import pytest
 
 from flowctx import Daily, Monthly, PartitionScheme, StepResult, Workflow, WorkflowError, run
-from flowctx.core.durability.records import RunStatus
+from flowctx.core.durability.endings import end_run
+from flowctx.core.durability.records import RunRecord, RunStatus
+from flowctx.core.workflow.run_context import begin
 from flowctx.dagster import WorkflowIOManager, inputs_sensor, run_assets, workflow_assets
 
 SESSIONS = [f"2026-01-{day}" for day in range(26, 31)]
@@ -105,6 +108,48 @@ def test_what_is_captured_while_a_requested_run_waits_stays(ledger, tmp_path):
     assert queued.success
     captured = [run.context.batch_id for run in ledger.list_runs(workflow=month.name, status=RunStatus.OK)]
     assert captured == ["restate"]
+
+
+def at_it(ledger, month, key, run_id):
+    """Begin a run of a partition, and return how it is ended."""
+    ids = {"batch_id": run_id, "partition": month.partitions.parse(key), "scheme": month.partitions}
+    ctx = begin(month.name, run_id=run_id, **ids)
+    held = ledger.begin(RunRecord(workflow=month.name, context=ctx, steps=tuple(month.steps)), lease=timedelta(hours=1))
+    return partial(end_run, ledger, held, RunStatus.FAILED, "no rows")
+
+
+def test_what_was_skipped_for_a_run_that_fails_then_is_requested_again(ledger, tmp_path):
+    """Once for each such run; what has failed itself is run again by whoever sees to it, as ever."""
+    days, month = workflows("elsewhere")
+    for session in SESSIONS:
+        run(days, partition=session)
+    sensor = inputs_sensor(month, start="2026-01-01")
+    assets, resources = workflow_assets(month), {"workflow_io_manager": WorkflowIOManager(base_path=str(tmp_path))}
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def requests():
+            found = [one for one in sensor(dg.build_sensor_context(instance)) if isinstance(one, dg.RunRequest)]
+            return [one for one in found if "desk=EQ" in one.run_key]
+
+        def made(request):
+            tags = {**request.tags, "dagster/run_key": request.run_key, "dagster/sensor_name": sensor.name}
+            how = {"instance": instance, "resources": resources, "selection": assets, "raise_on_error": False}
+            return dg.materialize(assets, partition_key=request.partition_key, tags=tags, **how)
+
+        (first,) = requests()
+        fail = at_it(ledger, month, "2026-01-31|EQ", "other")
+        assert made(first).success
+        assert requests() == []
+        fail()
+        (again,) = requests()
+        assert (again.run_key, again.tags) == (f"{first.run_key}, after other", first.tags)
+        fail = at_it(ledger, month, "2026-01-31|EQ", "third")
+        assert made(again).success
+        fail()
+        (last,) = requests()
+        last_run = made(last)
+        assert ledger.get_run(last_run.run_id).status is RunStatus.OK
+        assert requests() == []
 
 
 def test_what_was_requested_is_not_in_the_way_of_the_rest(ledger, monkeypatch):

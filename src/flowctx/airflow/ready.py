@@ -40,6 +40,8 @@ TASK_SECONDS: Final = 1800.0
 _REST: Final = 9.0
 #: So many runs, or somewhat more, are started by one task.
 _AT_ONCE: Final = 1000
+#: How the id of a run begins that is started instead of one which was skipped for another run.
+_AGAIN: Final = "inputs_again__"
 #: When Airflow has not started so many in a row, it takes none: it is away, say, or the task may not start any.
 _REFUSALS: Final = 10
 
@@ -172,7 +174,8 @@ class StartReady(BaseOperator):
         """Return the configuration of a run; of what was not captured, what is captured while it waits stays."""
         readiness = self.schedule.readiness
         first = run_id_of(readiness, Ready(readiness.scheme.parse(text), FIRST))
-        return {"partition": text, **({"on_captured": "skip"} if run_id == first else {})}
+        waits = run_id == first or run_id.startswith(_AGAIN)
+        return {"partition": text, **({"on_captured": "skip"} if waits else {})}
 
     def _logical_date(self, context: Context, text: str) -> datetime | None:
         """Return the logical date of a run, which tells its partition before Airflow 3.2.
@@ -252,15 +255,32 @@ class ReadyTrigger(BaseTrigger):
         ready = readiness.ready(ledger, datetime.now(UTC), self.since, restated=self.restated)
         scheme, until = readiness.scheme, self.until
         due = (one for one in ready if until is None or readiness.place(one.key, until) <= until)
-        return {run_id_of(readiness, one): scheme.text(one.key) for one in due}
+        found: dict[str, str] = {}
+        for one in due:
+            run_id = run_id_of(readiness, one)
+            found[run_id] = scheme.text(one.key)
+            if (again := _run_id_again(readiness, one, run_id)) is not None:
+                found[again] = found[run_id]
+        return found
 
     def _new(self, runs: Mapping[str, str], ask: Count) -> dict[str, str]:
-        """Return those that Airflow does not have, as many as one task starts."""
+        """Return those that Airflow does not have, as many as one task starts.
+
+        Instead of a run that it has as a success, and the ledger does not have at all, another one is started: it was
+        skipped for a run that was at its partition, and has not made it.
+        """
+        again = [run_id for run_id in runs if run_id.startswith(_AGAIN)]
+        firsts = tuple(run_id for run_id in runs if not run_id.startswith(_AGAIN))
         new: list[str] = []
-        for some in together([DagRuns(self.target, tuple(runs))]):
+        for some in together([DagRuns(self.target, firsts)]):
             new += _missing(some, ask)
             if len(new) >= _AT_ONCE:
                 break
+        of_text = {runs[run_id]: run_id for run_id in firsts} if again else {}
+        for run_id in again:
+            was_skipped = DagRuns(self.target, (of_text[runs[run_id]],)).count(ask, "success")
+            if was_skipped and not DagRuns(self.target, (run_id,)).count(ask):
+                new.append(run_id)
         return {run_id: runs[run_id] for run_id in new}
 
 
@@ -283,3 +303,10 @@ def run_id_of(readiness: Readiness, ready: Ready) -> str:
     """Return the id of a run: the same whenever it is made for the same occasion."""
     digest = sha256(f"{readiness.workflow}\0{ready.key}\0{ready.occasion}")[:8]
     return f"inputs__{id_text(readiness.scheme.text(ready.key))}__{digest}"
+
+
+def _run_id_again(readiness: Readiness, ready: Ready, first: str) -> str | None:
+    """Return the id of a run instead of the first one, if that never began and another run has failed since."""
+    if ready.occasion != FIRST or not ready.runs or first in ready.runs or ready.runs[-1].startswith(_AGAIN):
+        return None
+    return f"{_AGAIN}{id_text(readiness.scheme.text(ready.key))}__{sha256(first + chr(0) + ready.runs[-1])[:8]}"

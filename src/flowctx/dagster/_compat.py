@@ -161,17 +161,29 @@ def schedule_name(context: dg.ScheduleEvaluationContext) -> str | None:
     return context._schedule_name
 
 
-def requested_before(context: dg.SensorEvaluationContext, sensor: str, run_keys: list[str]) -> set[str]:
-    """Return under which keys Dagster has a run that a sensor requested, for which it would make no other one."""
+def requested_before(
+    context: dg.SensorEvaluationContext, sensor: str, run_keys: list[str]
+) -> dict[str, list[dg.DagsterRun]]:
+    """Return the runs that a sensor has requested, by those of some keys for which Dagster would make no other one."""
     wanted = dg.RunsFilter(tags={RUN_KEY_TAG: run_keys, SENSOR_NAME_TAG: sensor})
     try:
         runs = context.instance.get_runs(filters=wanted)
     except dg.DagsterInvariantViolationError:  # a unit test that has no instance
-        return set()
+        return {}
     begun = [run for run in runs if run.status is not dg.DagsterRunStatus.NOT_STARTED]
     location = context.code_location_origin
     here = None if location is None else (location.location_name, context.repository_name)
-    return {run.tags[RUN_KEY_TAG] for run in begun if here is None or _repository_of(run) in (None, here)}
+    found: dict[str, list[dg.DagsterRun]] = {}
+    for run in begun:
+        if here is None or _repository_of(run) in (None, here):
+            found.setdefault(run.tags[RUN_KEY_TAG], []).append(run)
+    return found
+
+
+def was_requested(context: dg.SensorEvaluationContext, sensor: str, run_id: str) -> bool:
+    """Return whether a run is one that a sensor has requested."""
+    run = context.instance.get_run_by_id(run_id)
+    return run is not None and run.tags.get(SENSOR_NAME_TAG) == sensor
 
 
 def _repository_of(run: dg.DagsterRun) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ from flowctx.core.errors import WorkflowError
 from flowctx.core.partitions.scheme import PartitionScheme
 from flowctx.core.workflow.definition import Workflow, check_workflow
 from flowctx.core.workflow.run_request import RunRequest, read_date
-from flowctx.dagster._compat import requested_before
+from flowctx.dagster._compat import requested_before, was_requested
 from flowctx.dagster.asset_keys import KeyPrefix, asset_key, check_prefix
 from flowctx.dagster.partitions import to_dagster_key
 from flowctx.dagster.storage import ledger_at
@@ -94,14 +94,28 @@ def _requests(
 ) -> list[dg.RunRequest]:
     """Return requests of what is ready and was not requested before.
 
-    What was requested and is not captured stays ready, and would be in the way of what comes after it.
+    What was requested and is not captured stays ready, and would be in the way of what comes after it. It is requested
+    again where its run was skipped for another one that was at its partition, and has not made it.
     """
     requests: list[dg.RunRequest] = []
     pages = iter(found)
     while len(requests) < _AT_ONCE and (page := {_run_key(ready): ready for ready in islice(pages, _PAGE)}):
         before = requested_before(context, sensor, list(page))
-        requests += [_request(run_key, ready, scheme) for run_key, ready in page.items() if run_key not in before]
+        for run_key, ready in page.items():
+            key = _key_again(context, sensor, ready, before[run_key]) if run_key in before else run_key
+            if key is not None:
+                requests.append(_request(key, ready, scheme))
     return requests[:_AT_ONCE]
+
+
+def _key_again(context: dg.SensorEvaluationContext, sensor: str, ready: Ready, runs: list[dg.DagsterRun]) -> str | None:
+    """Return the key for another run, if those before are successes that never began, and a run of others failed."""
+    if ready.occasion != FIRST or not ready.runs or was_requested(context, sensor, ready.runs[-1]):
+        return None
+    if any(run.run_id in ready.runs or not run.is_success for run in runs):
+        return None
+    key = f"{_run_key(ready)}, after {ready.runs[-1]}"
+    return None if requested_before(context, sensor, [key]) else key
 
 
 def _request(run_key: str, ready: Ready, scheme: PartitionScheme) -> dg.RunRequest:

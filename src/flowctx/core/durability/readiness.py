@@ -43,6 +43,8 @@ class Ready(NamedTuple):
     #: What it would run for: ``FIRST``, or the time when the last of its inputs was restated, and a digest of what they
     #: ask for and it has not read, or the other way round.
     occasion: str
+    #: The ids of the runs that have been at it and have not made it, the latest last.
+    runs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,7 +244,7 @@ class Readiness:
             for key, read in complete.items():
                 time = max((one.current.completed_at or "" for one in read), default="")
                 if key not in captured:
-                    yield Ready(key, time if restated and key in once else FIRST)
+                    yield Ready(key, time if restated and key in once else FIRST, _run_ids(versions, key))
                 elif key in behind or time > _last_time(captured[key]):
                     yield Ready(key, time + behind.get(key, ""))
 
@@ -312,6 +314,12 @@ def _is_behind(read: Sequence[_Read], records: Sequence[StepRecord]) -> bool:
     reads = (read for record in records for some in record.inputs.values() for read in some) if now else ()
     pairs = ((now.get((one.workflow, one.step, one.partition)), one) for one in reads)
     return any(there is not None and there.is_newer(one) for there, one in pairs)
+
+
+def _run_ids(versions: Sequence[Version], key: PartitionKey) -> tuple[str, ...]:
+    """Return the ids of the runs that had the captures of a partition, the latest last."""
+    own = [version for version in versions if version.partition == key and not version.part]
+    return tuple(version.run_id for version in sorted(own, key=lambda version: version.claimed_at or ""))
 
 
 def _last_time(captured: Sequence[Version]) -> str:
