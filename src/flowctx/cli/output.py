@@ -17,7 +17,7 @@ from flowctx.cli.blocks import Block, Cell, Paragraph, cells_of
 from flowctx.cli.options import CommandError
 from flowctx.cli.standard_output import is_terminal, write, write_json
 from flowctx.cli.typed_ledger import note_advice
-from flowctx.core.data.encoding import to_json
+from flowctx.core.data.encoding import BUILT_INS, to_json
 from flowctx.core.durability.records import Capture, RunRecord, StepRecord, VersionRead
 from flowctx.core.errors import FlowctxError
 from flowctx.core.masking import mask_data, mask_text, text_masker
@@ -48,7 +48,6 @@ _COLOURS = {
 }
 #: Writes values that hold no others, one to a line.
 _FLAT = json.JSONEncoder(ensure_ascii=False, separators=(",\n    ", ": "))
-_SCALARS = frozenset({str, int, float, bool, type(None)})
 #: A last column of free text is folded if it has so many characters to itself; else each row becomes a block.
 _LEAST_FOLDED = 24
 #: So many items are written at a time.
@@ -91,7 +90,7 @@ def json_list(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the text that :func:`json_text` returns of a list, with a newline, item by item."""
     before = "["
     for item in items:
-        yield before + (_flat_json(item) if _SCALARS.issuperset(map(type, item.values())) else json_text([item])[1:-2])
+        yield before + (_flat_json(item) if BUILT_INS.issuperset(map(type, item.values())) else json_text([item])[1:-2])
         before = ","
     yield "\n]\n" if before == "," else "[]\n"
 

@@ -169,7 +169,9 @@ def secret_values(*data: Any) -> frozenset[str]:
 def _secrets(value: Any, words: tuple[str, ...], *, secret: bool) -> Iterator[str]:
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _secrets(inner, words, secret=secret or _has_word(str(name), words))
+            hidden = secret or _has_word(str(name), words)
+            if hidden or isinstance(inner, (Mapping, list, tuple)):
+                yield from _secrets(inner, words, secret=hidden)
     elif isinstance(value, (list, tuple)):
         for inner in value:
             yield from _secrets(inner, words, secret=secret)

@@ -38,6 +38,8 @@ class _Output(msgspec.Struct):
 
 
 _T = TypeVar("_T")
+#: How a step ended, by its text; an error, if it is none.
+step_status: Callable[[str], StepStatus] = lru_cache(maxsize=16)(StepStatus)
 _read_output = msgspec.json.Decoder(_Output).decode
 _read_payload = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -140,7 +142,7 @@ def step_output(step: str, status: str, version: str | None, payload: str, diges
         output = from_json(recorded.output, "output")
         if not isinstance(output, (FrozenDict, ArtifactRef)):
             raise PayloadError("output is no dict")
-        return StepOutput(status=StepStatus(status), output=output, version=version, digest=digest)
+        return StepOutput(status=step_status(status), output=output, version=version, digest=digest)
     except (FlowctxError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:
         raise damaged(where, exc) from exc
 

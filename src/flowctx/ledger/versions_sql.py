@@ -18,7 +18,7 @@ from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
 from flowctx.ledger.among import Read, chunks, is_one_of, rows_among
 from flowctx.ledger.database import Database
-from flowctx.ledger.rows import Row, damaged, step_output, step_record
+from flowctx.ledger.rows import Row, damaged, step_output, step_record, step_status
 from flowctx.ledger.standing import FindBatch, standing
 from flowctx.ledger.tables import INPUTS, captures, holds, pruned_captures, runs, steps
 
@@ -112,7 +112,7 @@ class SqlVersions(FindBatch):
         query = select(steps.c.run_key, steps.c.step, steps.c.status)
         found: dict[str, dict[str, StepStatus]] = {}
         for row in rows_among(self._database, query, steps.c.run_key, run_keys):
-            found.setdefault(row["run_key"], {})[row["step"]] = StepStatus(row["status"])
+            found.setdefault(row["run_key"], {})[row["step"]] = step_status(row["status"])
         return found
 
     def digests_of(
@@ -121,7 +121,7 @@ class SqlVersions(FindBatch):
         """Return how some steps of several runs ended, and the digests of what they recorded."""
         query = select(_STEPS.run_key, _STEPS.step, _STEPS.status, _STEPS.digest).where(_STEPS.step.in_(list(steps)))
         found = rows_among(self._database, query, _STEPS.run_key, run_keys, self._database.tuples)
-        return {(run_key, name): (StepStatus(status), digest) for run_key, name, status, digest in found}
+        return {(run_key, name): (step_status(status), digest) for run_key, name, status, digest in found}
 
     def step_outputs(self, step: str, run_keys: Collection[str]) -> dict[str, StepOutput]:
         """Return what one step of several runs has returned, by the digests of their keys."""
@@ -249,10 +249,10 @@ def _version(row: Any, step: str, keys: Mapping[str, PartitionKey]) -> Version:
     """
     partition, subject, capture_id, revision, state, holder, *times, token = row[: len(_OF_CAPTURE)]
     completed_at, first_completed_at, let_go, claimed_at = times
-    run_id, batch_id, status, error, in_workflow, step_status, digest = row[len(_OF_CAPTURE) :]
+    run_id, batch_id, status, error, in_workflow, ended, digest = row[len(_OF_CAPTURE) :]
     try:
-        known = () if step_status is not None else msgspec.json.decode(in_workflow, type=tuple[str, ...])
-        has_step = step_status is not None or step in known
+        known = () if ended is not None else msgspec.json.decode(in_workflow, type=tuple[str, ...])
+        has_step = ended is not None or step in known
         return Version(
             partition=(keys.get(partition) or PartitionKey.parse(partition)) if partition else None,
             subject=subject or "",
@@ -271,7 +271,7 @@ def _version(row: Any, step: str, keys: Mapping[str, PartitionKey]) -> Version:
             let_go_at=_let_go_at(let_go, claimed_at) if let_go else None,
             claimed_at=claimed_at,
             grants=int(token),
-            step_status=StepStatus(step_status) if step_status else None,
+            step_status=step_status(ended) if ended else None,
             digest=digest,
         )
     except (FlowctxError, TypeError, ValueError) as exc:

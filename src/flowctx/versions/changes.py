@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from flowctx.core.data.encoding import digest
+from flowctx.core.data.encoding import BUILT_INS, digest
 from flowctx.core.data.files import File
 from flowctx.core.data.number_changes import are_near, is_number, number_change
 from flowctx.core.data.plain import ArtifactRef, FrozenDict
@@ -142,12 +142,16 @@ def changes(old: object, new: object, how: Tolerance, path: str = "") -> Iterato
         >>> [(c.path, c.old, c.new) for c in changes({"a": [1, 2]}, {"a": [1, 3]}, Tolerance())]
         [('a[1]', 2, 3)]
     """
-    if isinstance(old, Table) and isinstance(new, Table):
+    if type(old) in BUILT_INS or type(new) in BUILT_INS:
+        if not _are_equal(old, new) and not how.are_near(old, new):
+            yield Change(path=path, old=_shown(old), new=_shown(new))
+    elif isinstance(old, Table) and isinstance(new, Table):
         yield from _table_changes(old, new, how, path)
     elif isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in dict.fromkeys([*old, *new]):
-            where = f"{path}.{name}" if path else str(name)
-            yield from _either(old.get(name, ABSENT), new.get(name, ABSENT), how, where)
+            before, after = old.get(name, ABSENT), new.get(name, ABSENT)
+            if type(before) not in BUILT_INS or not _are_equal(before, after):  # most are, and cost nothing more
+                yield from _either(before, after, how, f"{path}.{name}" if path else str(name))
     elif _is_list(old) and _is_list(new):
         both: Any = (old, new)
         for place in range(max(map(len, both))):
@@ -204,6 +208,8 @@ def _are_equal(old: object, new: object) -> bool:
         return False
     if isinstance(old, float) and isinstance(new, float):
         return old == new or (math.isnan(old) and math.isnan(new))
+    if type(old) in BUILT_INS:
+        return old == new
     if isinstance(old, (File, ArtifactRef)):
         return digest({"": old}) == digest({"": new})
     return bool(old == new) and str(old) == str(new)

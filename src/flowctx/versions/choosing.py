@@ -61,7 +61,7 @@ class KeysInOrder(Sequence[PartitionKey]):
     def __init__(self, scheme: PartitionScheme, keys: Iterable[PartitionKey]) -> None:
         self._scheme = scheme
         self._form = Struct(f">{len(scheme.dimensions)}Q")
-        self._places = sorted(self._form.pack(*scheme.path_of(key)) for key in keys if key in scheme)
+        self._places = sorted(self._form.pack(*path) for path in map(scheme._find, keys) if path is not None)
 
     def __len__(self) -> int:
         return len(self._places)

@@ -48,7 +48,8 @@ class StepDifference:
     @property
     def size(self) -> float:
         """The largest change of a number."""
-        return max((abs(change.delta) for change in self.changes if change.delta is not None), default=0.0)
+        deltas = (change.delta for change in self.changes)
+        return max((abs(delta) for delta in deltas if delta is not None), default=0.0)
 
 
 @dataclass(kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from flowctx.artifacts import artifact_store
 from flowctx.core.durability.ledger import Ledger
@@ -172,13 +172,13 @@ class Comparison:
             if _may_differ(old, new):
                 before, after = (step, next(outputs)), (step, next(outputs))
                 differing = tuple(output_changes(before, after, store, self.how))
-            captures: dict[str, Any] = {
-                "before": old and old.version.capture_id,
-                "after": new and new.version.capture_id,
-            }
-            outcome = _outcome(old, new, differing)
             found[place] = StepDifference(
-                partition=page[place][0], step=step, outcome=outcome, changes=differing, **captures
+                partition=page[place][0],
+                step=step,
+                outcome=_outcome(old, new, differing),
+                before=old and old.version.capture_id,
+                after=new and new.version.capture_id,
+                changes=differing,
             )
         return found
 

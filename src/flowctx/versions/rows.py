@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, time
 from typing import Any
 
+from flowctx.core.data.encoding import BUILT_INS
 from flowctx.core.data.files import File
 from flowctx.core.data.plain import ArtifactRef
 from flowctx.core.data.tables import Table
@@ -36,7 +37,7 @@ def rows(found: Outputs) -> Iterator[dict[str, Any]]:
     for page in found.pages(_PAGE):
         for key, output in page.items():
             row: dict[str, Any] = key.to_dict()
-            own, seen = dict(row), set[str]()
+            own, seen = key.to_dict(), set[str]()
             for name, value in _flat(output, ""):
                 if name in seen:
                     raise PlainDataError(
@@ -44,11 +45,12 @@ def rows(found: Outputs) -> Iterator[dict[str, Any]]:
                         "nested; rename one"
                     )
                 seen.add(name)
-                if name in own and not _is_own(value, own[name]):
+                if name not in own:
+                    row[name] = value
+                elif not _is_own(value, own[name]):
                     raise PlainDataError(
                         f"the output of {key} has a value {name!r} that is not the partition's own {name}; rename it"
                     )
-                row[name] = own.get(name, value)
             yield row
 
 
@@ -64,7 +66,9 @@ def _is_own(value: object, own: str) -> bool:
 def _flat(value: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
     for name, item in value.items():
         where = f"{path}{name}"
-        if isinstance(item, Mapping) and item:
+        if type(item) in BUILT_INS:
+            yield where, item
+        elif isinstance(item, Mapping) and item:
             yield from _flat(item, f"{where}.")
         elif not isinstance(item, (Table, File, ArtifactRef)):
             yield where, item
@@ -93,6 +97,8 @@ def cell(value: object) -> Any:
 
 def text(value: object) -> str:
     """Return a value as a cell of CSV has it; nothing is empty."""
+    if type(value) is str:
+        return value
     plain = cell(value)
     if plain is None:
         return ""

@@ -41,8 +41,10 @@ class WaitingDifferences:
         self.found.counts[one.outcome] += 1
         if one.outcome is Outcome.EQUAL:
             return
-        data = step_data(one) if self._data else None
-        self._secrets |= secret_values(data)
+        data = None
+        if self._data:
+            data = step_data(one)
+            self._secrets |= secret_values(data)
         self._texts.add(one.size, lambda: json.dumps([list(step_lines(one)) if self._lines != 0 else [], data]))
 
     def lines(self) -> Iterator[Line]:

@@ -161,14 +161,14 @@ def _read_dict(data: dict[str, Any], path: ValuePath) -> Any:
         data = _own_keys(data, path)
     read = FrozenDict(data)
     for key, item in data.items():
-        if type(item) not in _BUILT_INS:
+        if type(item) not in BUILT_INS:
             dict.__setitem__(read, key, _READERS.get(type(item), _read_other)(item, (path, key)))
     return read
 
 
 def _read_list(data: list[Any], path: ValuePath) -> FrozenList:
     read = FrozenList(data)
-    if not _BUILT_INS.issuperset(map(type, data)):
+    if not BUILT_INS.issuperset(map(type, data)):
         for i, item in enumerate(data):
             list.__setitem__(read, i, _from_json(item, (path, i)))
     return read
@@ -226,9 +226,10 @@ for _writers in (_WRITERS, _WIRE_WRITERS):
     _writers.update(dict.fromkeys((dict, FrozenDict, LazyDict, UnreadDict, NoOutputs), _dict_writer(_writers)))
     _writers.update(dict.fromkeys((list, FrozenList), _list_writer(_writers)))
 _WIRE_WRITERS[FrozenDict] = _write_tagged
-_BUILT_INS: frozenset[type] = frozenset({str, int, bool, float, type(None)})
+#: Types of values that JSON has, and that hold no others.
+BUILT_INS: frozenset[type] = frozenset({str, int, bool, float, type(None)})
 _READERS: dict[type, Callable[[Any, ValuePath], Any]] = {
-    **dict.fromkeys(_BUILT_INS, _read_built_in),
+    **dict.fromkeys(BUILT_INS, _read_built_in),
     dict: _read_dict,
     list: _read_list,
 }

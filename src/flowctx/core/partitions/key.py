@@ -111,6 +111,21 @@ def _has_control(text: str) -> bool:
     return any(unicodedata.category(char) in _CONTROL for char in text)
 
 
+@lru_cache(maxsize=4096)  # keys that are read one after the other have most of their values in common
+def _read_part(text: str) -> tuple[str, str, str]:
+    """Return the name and the value in ``name=value``, and the canonical text of both."""
+    name, _, value = text.partition("=")
+    name = check_dimension_name(name.strip())
+    value = dimension_value(name, unescape_value(value.strip()))
+    return name, value, f"{name}={escape_value(value)}"
+
+
+def _check_length(text: str) -> str:
+    if len(text) > MAX_TEXT:
+        raise PartitionError(f"the partition key {_brief(text)} has {len(text)} characters, at most {MAX_TEXT} fit")
+    return text
+
+
 def _brief(value: object) -> str:
     return brief(repr(value), 60)
 
@@ -147,9 +162,7 @@ class PartitionKey(Mapping[str, str]):
         if not dims:
             raise PartitionError("a partition key needs at least one dimension, such as date='2026-01-09'")
         values = {check_dimension_name(name): dimension_value(name, dims[name]) for name in sorted(dims)}
-        text = "|".join([f"{name}={escape_value(value)}" for name, value in values.items()])
-        if len(text) > MAX_TEXT:
-            raise PartitionError(f"the partition key {_brief(text)} has {len(text)} characters, at most {MAX_TEXT} fit")
+        text = _check_length("|".join([f"{name}={escape_value(value)}" for name, value in values.items()]))
         _set_dims(self, values)
         _set_text(self, text)
         _set_scheme(self, None)
@@ -184,18 +197,19 @@ class PartitionKey(Mapping[str, str]):
         """
         if not isinstance(text, str):
             raise PartitionError(f"{_brief(text)} is not text; write a key as 'date=2026-01-09|tier=OTC'")
-        dims: dict[str, object] = {}
+        parts: dict[str, tuple[str, str, str]] = {}
         for part in text.replace(",", "|").split("|"):
-            name, equals, value = part.partition("=")
-            name = name.strip()
-            if not equals:
+            if "=" not in part:
                 raise PartitionError(
                     f"{_brief(part)} in {_brief(text)} has no '='; write a key as 'date=2026-01-09|tier=OTC'"
                 )
-            if name in dims:
-                raise PartitionError(f"{_brief(text)} names the dimension {name!r} twice; name it once")
-            dims[name] = unescape_value(value.strip())
-        return cls(**dims)
+            found = _read_part(part)
+            if found[0] in parts:
+                raise PartitionError(f"{_brief(text)} names the dimension {found[0]!r} twice; name it once")
+            parts[found[0]] = found
+        in_order = sorted(parts.values())
+        canonical = _check_length("|".join([part for _, _, part in in_order]))
+        return cls._trusted({name: value for name, value, _ in in_order}, canonical, None)
 
     @property
     def path(self) -> str:
