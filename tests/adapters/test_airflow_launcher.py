@@ -10,11 +10,12 @@ import pytest
 from adapters.engine_servers import Airflow
 from adapters.recorded_parts import record_failure, record_part, record_skip
 from backfill.flows import flow
-from flowctx import Backfill, Daily, EngineError, EngineUnavailable, PartitionScheme, run
+from flowctx import Backfill, BatchError, Daily, EngineError, EngineUnavailable, PartitionScheme, run
 from flowctx.airflow import PartitionTimetable
 from flowctx.backfill import LaunchListener, LaunchProgress
 from flowctx.backfill.again import RunsAgain
 from flowctx.backfill.airflow import AirflowLauncher
+from flowctx.backfill.dagster import DagsterLauncher
 from flowctx.core.batches.records import PartitionRun, PartitionState
 from flowctx.core.durability.ledger import Ledger
 from flowctx.ledger import open_ledger
@@ -40,6 +41,13 @@ def test_each_partition_is_one_run(airflow: Airflow, ledger: Ledger) -> None:
     assert [run["partition_key"] for run in airflow.runs.values()] == [f"2012-01-02|T{n}" for n in (1, 2, 3)]
     assert {run["conf"]["batch_id"] for run in airflow.runs.values()} == {"b"}
     assert all(run_id.startswith("batch__b__2012-01-02~T") for run_id in airflow.runs)
+
+
+@pytest.mark.parametrize("launcher", [AirflowLauncher, DagsterLauncher])
+def test_no_run_at_a_time_runs_nothing(launcher: Any) -> None:
+    """That is refused, as no workers are here."""
+    with pytest.raises(BatchError, match="max_active=0 runs nothing; use 1 or more"):
+        launcher("http://127.0.0.1:9", max_active=0)
 
 
 @pytest.mark.parametrize("engine", ["airflow", "dagster"])

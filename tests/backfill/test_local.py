@@ -152,6 +152,14 @@ def test_too_many_failures_stop_the_batch(ledger: Ledger) -> None:
     assert progress.passed < 6
 
 
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_number_of_failures_that_stops_nothing_is_refused(ledger: Ledger, number: int) -> None:
+    """It is not taken for no limit, and nothing is begun."""
+    with pytest.raises(BatchError, match=f"max_failures={number} stops nothing; use 1 or more, or leave it out"):
+        fill(ledger, max_failures=number)
+    assert ledger.find_batch("b") is None
+
+
 def test_what_is_done_is_not_left_where_a_launch_stops(ledger: Ledger) -> None:
     """Also what is later than the partition at which it has stopped."""
     keys = [str(key) for key in Backfill(flow, SOME, "b", ledger=ledger).selection]

@@ -426,6 +426,19 @@ def test_each_of_several_workflows_of_what_nobody_planned_is_shown() -> None:
     assert BatchStatus.of(ledger, "b", flows[0], flows[0]).by_workflow == ()
 
 
+def test_what_never_ran_is_not_complete() -> None:
+    """Nobody planned it, and none of its runs is of the workflow that is named, or of one of those."""
+    ledger, flows = open_ledger("memory://"), [Workflow(name) for name in ("one", "two")]
+    for workflow in flows:
+        workflow.step(name="look")(_look)
+    run(flows[0], batch_id="b", ledger=ledger)
+    assert BatchStatus.of(ledger, "b", flows[0]).complete
+    assert not BatchStatus.of(ledger, "b", flows[1]).complete
+    assert not BatchStatus.of(ledger, "b", *flows).complete
+    run(flows[1], batch_id="b", ledger=ledger)
+    assert BatchStatus.of(ledger, "b", *flows).complete
+
+
 def test_partitions_without_a_date_are_counted_by_business_date() -> None:
     """A later date does not hide that an earlier one has failed; whoever planned the batch planned partitions."""
     ledger = open_ledger("memory://")

@@ -11,6 +11,7 @@ from flowctx import (
     CheckpointState,
     ContextError,
     LedgerError,
+    PartitionError,
     PartitionScheme,
     StepResult,
     UnknownRun,
@@ -257,6 +258,20 @@ def changed_name():
     other = Workflow("other")
     other.step(name="fetch")(lambda ctx: {})
     return other
+
+
+def test_an_empty_partition_is_not_any(ledger):
+    """Where one run id serves several, it is said which is meant, or left out."""
+    tiers = Workflow("tiers", partitions=PartitionScheme(tier=["T1", "T2"]))
+    tiers.step(name="fail")(lambda ctx: StepResult.fail("no rows"))
+    run(tiers, partition="T1", run_id="r1", ledger=ledger)
+    for call in (
+        lambda: resume("r1", tiers, partition="", ledger=ledger),
+        lambda: replay("r1", "fail", tiers, partition="", ledger=ledger),
+    ):
+        with pytest.raises(PartitionError, match="the value of tier is empty"):
+            call()
+    assert resume("r1", tiers, ledger=ledger).context.partition == tiers.partition_key("T1")
 
 
 def test_without_a_ledger_nothing_can_be_resumed(flow):

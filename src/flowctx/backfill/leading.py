@@ -69,6 +69,15 @@ class LaunchOptions:
     #: Settles what the engine says of runs; of runs here, what died with its worker.
     settling: Settling | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a number of failures that cannot be.
+
+        Raises:
+            BatchError: It is less than one.
+        """
+        if self.max_failures is not None and self.max_failures < 1:
+            raise BatchError(f"max_failures={self.max_failures} stops nothing; use 1 or more, or leave it out")
+
 
 class LeadLaunch(ABC):
     """One launch of a batch in progress: the only one, which gives signs of life and heeds those who want it to stop.

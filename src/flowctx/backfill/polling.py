@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from flowctx.backfill.standstill import Standstill
 from flowctx.core.batches.records import BatchRecord, Job, PartitionRun, PartitionState
+from flowctx.core.errors import BatchError
 from flowctx.core.workflow.definition import Workflow
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ class PollingLauncher(ABC):
     Args:
         client: Calls the engine.
         max_active: So many runs are under way at a time.
+
+    Raises:
+        BatchError: That is none.
     """
 
     engine: str
@@ -60,6 +64,8 @@ class PollingLauncher(ABC):
     _named: str | None = None
 
     def __init__(self, client: JsonClient, max_active: int) -> None:
+        if max_active < 1:
+            raise BatchError(f"max_active={max_active} runs nothing; use 1 or more")
         self._client, self._max_active = client, max_active
         self._taking = self._watching = True
         self._active: dict[WhichPartition, UnderWay] = {}

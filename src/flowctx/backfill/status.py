@@ -101,11 +101,11 @@ class BatchStatus:
 
     @property
     def complete(self) -> bool:
-        """Whether each partition is captured or was skipped, for certain.
+        """Whether each partition is captured or was skipped, for certain, and there is one; of each workflow.
 
         Of a batch that nobody planned, also what is ``outside``, and each of ``dates``: nothing says it was not to run.
         """
-        left = self.missing or self.unclear
+        left = self.missing or self.unclear or not self.counts or not all(one.complete for one in self.by_workflow)
         unplanned = (self.outside, *self.dates.values()) if self.batch.selection is None else ()
         states = itertools.chain(self.counts, *unplanned)
         return not left and all(PartitionState(state).done for state in states)

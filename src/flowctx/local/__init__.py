@@ -374,7 +374,7 @@ def remembered(
     key: PartitionKey | None = None
     if workflow is not None:
         expect_workflow(workflow)
-    if partition:
+    if partition is not None:
         key = workflow.partition_key(partition) if workflow else key_of(partition)
     found = ledger.get_run(run_id, workflow=workflow.name if workflow else None, partition=key)
     if workflow is None:
