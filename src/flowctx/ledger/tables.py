@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import TextClause
 metadata = MetaData()
 
 #: The revision of the schema that this flowctx writes: the newest of ``migrations/versions``.
-REVISION = "0019"
+REVISION = "0020"
 
 #: Where alembic keeps the revision of the schema that a database has.
 VERSION_TABLE = "flowctx_schema"
@@ -114,7 +114,7 @@ captures = Table(
     Column("first_completed_at", Text),
     Column("let_go", Text),
     Index("ix_flowctx_capture_revision", "subject", "revision", unique=True),
-    Index("ix_flowctx_capture_workflow", "workflow", "partition"),
+    Index("ix_flowctx_capture_workflow", "workflow", "partition", "subject"),
     Index("ix_flowctx_capture_holder", "holder"),
     Index("ix_flowctx_capture_claimed", "workflow", "claimed_at"),
 )
