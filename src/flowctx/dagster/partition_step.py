@@ -137,8 +137,7 @@ class PartitionStep:
         capture = self.storage.current(self.place(name))
         envelope = capture.envelope
         # Steps further back are those that this one saw, whatever has been captured since.
-        return replace(
-            envelope,
+        return envelope._replace(
             prior={name: at or capture.capture_id for name, at in envelope.prior.items()}
             | {envelope.step: capture.capture_id},
         )

@@ -228,7 +228,7 @@ class _Summary:
         envelope = capture.envelope
         if envelope.status is StepStatus.OK:
             self.captures[step.name] = capture
-        return StepRun.of(step.name, envelope, attempts=history.attempts, duration=duration)
+        return StepRun.of(step.name, envelope, history.attempts, duration)
 
     def failed(self, step: Step, history: _History, duration: timedelta) -> StepRun:
         failure = history.failure.user_failure_data

@@ -112,8 +112,7 @@ class Progress:
         for name, step in self.steps.items():
             if name in entries:
                 continue
-            left_out = None if all_ok else self._left_out(step)
-            if left_out is not None:
+            if not all_ok and (left_out := self._left_out(step)) is not None:
                 entries[name] = left_out
             elif self._attempt(step) is not OK:
                 all_ok = False
@@ -123,9 +122,9 @@ class Progress:
         return StepRun.not_started(step.name, [self.entries[name] for name in step.after], step.run_if)
 
     def _make_entries(self) -> None:
+        entries = self.entries
         for name, (result, attempts, seconds, exception) in self.ends.items():
-            duration = timedelta(seconds=seconds)
-            self.entries[name] = StepRun.of(name, result, attempts=attempts, duration=duration, exception=exception)
+            entries[name] = StepRun.of(name, result, attempts, timedelta(0, seconds), exception)
         self.ends.clear()
 
     def result(self) -> RunResult:
@@ -215,7 +214,7 @@ class Progress:
 
 
 def _entry(record: StepRecord) -> StepRun:
-    return StepRun.of(record.step, record, attempts=record.attempts, duration=timedelta(seconds=record.seconds))
+    return StepRun.of(record.step, record, record.attempts, timedelta(seconds=record.seconds))
 
 
 def _retried(step: Step, result: StepResult, number: int) -> bool:
@@ -230,7 +229,7 @@ def _refused(step: Step, outcome: Outcome, exc: FlowctxError, number: int, *, be
     """
     if outcome.result.status is FAILED:
         return outcome
-    outcome = Outcome(result=failure_of(exc), exception=exc, seconds=outcome.seconds)
+    outcome = Outcome(result=failure_of(exc), exception=exc)
     if not began or isinstance(exc, (LedgerError, Superseded)) or _retried(step, outcome.result, number):
         return outcome
     return tolerated(step, outcome)

@@ -23,7 +23,7 @@ LOAD, EXTRA = FLOW["load"], FLOW["extra"]
 
 def failed(why="away"):
     exc = ConnectionError(why)
-    return Outcome(result=StepResult.fail(why), exception=exc.with_traceback(None), seconds=1.0)
+    return Outcome(result=StepResult.fail(why), exception=exc.with_traceback(None))
 
 
 @pytest.mark.parametrize(

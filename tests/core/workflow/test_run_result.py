@@ -25,7 +25,7 @@ def test_a_step_that_ran_has_what_its_result_has():
     """Status, reason, category and quality are those of the result; attempts and time are the engine's."""
     quality = QualityMetrics(counts={"rows": 3})
     ended = StepResult.fail("no rows", category="DATA_QUALITY", quality=quality)
-    made = StepRun.of("load", ended, attempts=2, duration=timedelta(seconds=5))
+    made = StepRun.of("load", ended, 2, timedelta(seconds=5))
     assert (made.status, made.error, made.category) == ("failed", "no rows", "DATA_QUALITY")
     assert (made.quality, made.attempts, made.duration) == (quality, 2, timedelta(seconds=5))
 

@@ -181,7 +181,7 @@ def envelopes(ctx: WorkflowContext, records: Iterable[StepRecord]) -> dict[str, 
         if all(before in made for before in record.after):
             _, inherited = merge_upstream(bare, [made[before] for before in record.after], _no_fetch)
             result = replace(record.result(FrozenDict()), context_updates=effective_updates(ctx, record))
-            made[name] = replace(inherited.envelope(name, result), output=record.output)
+            made[name] = inherited.envelope(name, result)._replace(output=record.output)
     return made
 
 

@@ -148,7 +148,7 @@ class StepAttempt:
             envelope = received.inherited.envelope(self.step.name, outcome.result, store=self.store, limit=limit)
         except FlowctxError as exc:
             if outcome.result.status is not FAILED:
-                outcome = Outcome(result=failure_of(exc), exception=exc, seconds=outcome.seconds)
+                outcome = Outcome(result=failure_of(exc), exception=exc)
                 if self._received is not None and not isinstance(exc, (LedgerError, Superseded)):
                     outcome = self._tolerated(outcome)
             # A step that failed in its own words keeps them, without the output that could not be handed on.
@@ -207,7 +207,7 @@ class StepAttempt:
             if result.status is FAILED and not isinstance(exc, Superseded):
                 logger.warning("step %s: its failure is not recorded: %s", self.step.name, exc)
                 return made
-            return self._ended(made.ctx, Outcome(result=failure_of(exc), exception=exc, seconds=made.outcome.seconds))
+            return self._ended(made.ctx, Outcome(result=failure_of(exc), exception=exc))
         return made
 
     def _kept(self, recorder: Recorder, made: AttemptResult, started_at: datetime) -> AttemptResult:
@@ -222,7 +222,7 @@ class StepAttempt:
             why = f"{what} could not be stored: {error_text(exc)}"
             result = StepResult.fail(why, category=categorize(exc), quality=made.outcome.result.quality)
             error = secretless(exc, frozenset())
-            failed = self._ended(made.ctx, Outcome(result=result, exception=error, seconds=made.outcome.seconds))
+            failed = self._ended(made.ctx, Outcome(result=result, exception=error))
             if self._retried(failed.outcome):
                 return failed
             if made.carried:

@@ -8,7 +8,6 @@ their outputs and not with the square of their number.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from flowctx.core.data.encoding import decode, escape_key, from_json, to_json, unescape_key
@@ -38,8 +37,7 @@ class Update(NamedTuple):
     over: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Envelope:
+class Envelope(NamedTuple):
     """What one step hands to the next."""
 
     #: The step that wrote it.
@@ -47,7 +45,7 @@ class Envelope:
     #: How it ended.
     status: StepStatus = StepStatus.OK
     #: Its own output, or where that is.
-    output: FrozenDict | ArtifactRef = field(default_factory=FrozenDict)
+    output: FrozenDict | ArtifactRef = EMPTY
     #: What it found out about its data.
     quality: QualityMetrics | None = None
     #: Why it failed or was skipped.
@@ -55,9 +53,9 @@ class Envelope:
     #: Whether trying again can help.
     category: ErrorCategory | None = None
     #: Parameters written up to and including this step.
-    updates: Mapping[str, Update] = field(default_factory=dict)
+    updates: Mapping[str, Update] = EMPTY
     #: The complete steps before it, in order, and where the engine keeps their envelopes (``None``: by their name).
-    prior: Mapping[str, str | None] = field(default_factory=dict)
+    prior: Mapping[str, str | None] = EMPTY
 
     @property
     def own_updates(self) -> dict[str, Any]:
@@ -180,21 +178,20 @@ def final_context(
         ctx: What the first step saw.
         envelopes: What the steps handed on, in the order in which they are declared.
         load: Returns the output of an envelope.
-        at_hand: Outputs of steps that need not be loaded.
+        at_hand: Outputs of some of them that need not be loaded, in the same order.
     """
-    outputs: dict[str, Any] = dict(ctx.step_outputs)
+    made = [envelope for envelope in envelopes if envelope.status is OK]
+    outputs = {**ctx.step_outputs}
+    if len(at_hand) == len(made):
+        outputs |= at_hand
+    else:
+        outputs |= {one.step: at_hand[one.step] if one.step in at_hand else load(one) for one in made}
     updates: dict[str, Any] = {}
     written: Mapping[str, Update] = EMPTY
-    for envelope in envelopes:
-        if envelope.status is OK:
-            step = envelope.step
-            outputs[step] = at_hand[step] if step in at_hand else load(envelope)
-            if envelope.updates is written:  # it wrote none itself
-                continue
+    for envelope in made:
+        if envelope.updates is not written:  # else it wrote none itself
             written = envelope.updates
-            for key, update in written.items():
-                if update.by == step:
-                    updates[key] = update.value
+            updates |= envelope.own_updates
     params = FrozenDict({**ctx.params, **updates}) if updates else ctx.params
     return ctx._with(params=params, step_outputs=FrozenDict(outputs))
 

@@ -89,12 +89,10 @@ class Outcome(NamedTuple):
     result: StepResult
     #: The exception, if it raised one.
     exception: BaseException | None = None
-    #: How long it took, in seconds.
-    seconds: float = 0.0
 
 
 #: Makes an outcome of all its values; to call the class would call Python once more, and each step makes one.
-_outcome: Callable[[tuple[StepResult, BaseException | None, float]], Outcome] = partial(tuple.__new__, Outcome)
+_outcome: Callable[[tuple[StepResult, BaseException | None]], Outcome] = partial(tuple.__new__, Outcome)
 
 
 def categorize(exc: BaseException) -> ErrorCategory:
@@ -158,9 +156,10 @@ def execute(
         configured = step.configured(config) if config else step.config
         if step.when is not None and not step.when(ctx):
             returned: object = StepResult.skip(f"the condition of step {step.name!r} does not hold")
+        elif inputs is None:
+            returned = step.call(ctx, configured, NO_INPUTS)
         else:
-            found = NO_INPUTS if inputs is None else inputs()
-            returned = found if isinstance(found, StepResult) else step.call(ctx, configured, found)
+            returned = found if isinstance(found := inputs(), StepResult) else step.call(ctx, configured, found)
         if forks.copies != copies:
             forks.end_copy(step.name, None)
         result = returned if isinstance(returned, StepResult) else as_result(returned)
@@ -175,13 +174,12 @@ def execute(
         if isinstance(exc, reraise) or passes_through(exc):
             raise
         result, exception = _failure(step, exc), exc
-    seconds, quality = perf_counter() - started, result.quality
-    if result.error is not None or (quality is not None and quality.reasons):
+    if result.error is not None or (result.quality is not None and result.quality.reasons):
         result, exception = _without_secrets(result, exception, secret_values(*_data(step, ctx, config)))
     logs_ok = logger.isEnabledFor(logging.INFO) if logs_ok is None else logs_ok
-    if logs_ok or result.status is not OK or (quality is not None and not quality.passed):
-        _log(step, result, exception, seconds, _log_fields(step, ctx, attempt), _data(step, ctx, config))
-    return _outcome((result, exception, seconds))
+    if logs_ok or result.status is not OK or (result.quality is not None and not result.quality.passed):
+        _log(step, result, exception, _log_fields(step, ctx, attempt, started), _data(step, ctx, config))
+    return _outcome((result, exception))
 
 
 def _data(step: Step, ctx: WorkflowContext, config: Mapping[str, Any] | None) -> tuple[Mapping[str, Any], ...]:
@@ -206,13 +204,14 @@ def _masked(result: StepResult, secrets: frozenset[str]) -> StepResult:
     return replace(result, error=error, quality=quality)
 
 
-def _log_fields(step: Step, ctx: WorkflowContext, attempt: int) -> dict[str, Any]:
+def _log_fields(step: Step, ctx: WorkflowContext, attempt: int, started: float) -> dict[str, Any]:
     return {
         "run_id": ctx.run_id,
         "batch_id": ctx.batch_id,
         "step": step.name,
         "partition": str(ctx.partition) if ctx.partition else None,
         "attempt": attempt,
+        "seconds": perf_counter() - started,
     }
 
 
@@ -227,11 +226,10 @@ def _log(
     step: Step,
     result: StepResult,
     exception: BaseException | None,
-    seconds: float,
     log_fields: Mapping[str, Any],
     data: tuple[Mapping[str, Any], ...],
 ) -> None:
-    extra = {**log_fields, "status": str(result.status), "seconds": seconds}
+    extra = {**log_fields, "status": str(result.status)}
     if result.status is StepStatus.FAILED:
         trace = f"\n{printable(traceback_text(exception, *data), lines=True)}" if exception is not None else ""
         logger.warning(
@@ -240,7 +238,7 @@ def _log(
     elif result.status is StepStatus.SKIPPED:
         logger.info("step %s skipped: %s", step.name, result.error, extra=extra)
     else:
-        logger.info("step %s ok in %.3f s", step.name, seconds, extra=extra)
+        logger.info("step %s ok in %.3f s", step.name, extra["seconds"], extra=extra)
     if result.quality is not None and not result.quality.passed:
         why = printable("; ".join(result.quality.reasons))
         logger.warning("step %s: quality not passed: %s", step.name, why, extra=extra)

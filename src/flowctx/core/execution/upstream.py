@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -50,32 +50,24 @@ class Upstream(NamedTuple):
             for key, value in result.context_updates.items():
                 seen = updates.get(key)
                 updates[key] = Update(value=value, by=step, over=(seen.by, *seen.over) if seen else ())
-        envelope = object.__new__(Envelope)
-        fields = {
-            "step": step,
-            "status": result.status,
-            "output": result.output if limit is None else _stowed(step, result.output, store, limit),
-            "quality": result.quality,
-            "error": result.error,
-            "category": result.category,
-            "updates": updates,
-            "prior": self.prior,
-        }
-        object.__setattr__(envelope, "__dict__", fields)  # to set them one by one takes longer than all else here
-        return envelope
+        output = result.output if limit is None else _stowed(step, result.output, store, limit)
+        return _envelope(
+            (step, result.status, output, result.quality, result.error, result.category, updates, self.prior)
+        )
 
 
-#: Makes one of all its values; to call the class would call Python once more, and each step makes one.
+#: Make one of all its values; to call the class would call Python once more, and each step makes one of each.
 _upstream: Callable[[tuple[Mapping[str, Update], Mapping[str, str | None], Any]], Upstream] = partial(
     tuple.__new__, Upstream
 )
+_envelope: Callable[[tuple[Any, ...]], Envelope] = partial(tuple.__new__, Envelope)
 #: Of a step that follows none.
 NOTHING = Upstream()
 
 
 def merge_upstream(
     ctx: WorkflowContext,
-    envelopes: Iterable[Envelope],
+    envelopes: Sequence[Envelope],
     fetch: Callable[[str, str | None], Mapping[str, Any]],
     *,
     store: ArtifactStore | None = None,
@@ -98,8 +90,6 @@ def merge_upstream(
     Raises:
         ContextConflict: Two predecessors wrote one parameter with different values.
     """
-    if not isinstance(envelopes, list):
-        envelopes = list(envelopes)
     if not envelopes:
         return (ctx._with(step_outputs=EMPTY) if ctx.step_outputs else ctx), NOTHING
     if len(envelopes) == 1:
@@ -109,7 +99,7 @@ def merge_upstream(
             prior = {**prior, only.step: None}
     else:
         updates, prior = _merge_updates(envelopes), _merge_prior(envelopes)
-    if len(at_hand) == len(prior) and list(at_hand) == list(prior):
+    if len(at_hand) == len(prior) and [*at_hand] == [*prior]:
         outputs = FrozenDict(at_hand)
     elif at_hand.keys() >= prior.keys():
         outputs = FrozenDict(zip(prior, map(at_hand.__getitem__, prior), strict=True))
@@ -192,7 +182,7 @@ def _stowed(step: str, output: Mapping[str, Any], store: ArtifactStore | None, l
     return store.put(data, tuple(paths_in(output)))
 
 
-def _merge_prior(envelopes: list[Envelope]) -> dict[str, str | None]:
+def _merge_prior(envelopes: Sequence[Envelope]) -> dict[str, str | None]:
     prior: dict[str, str | None] = {}
     for envelope in envelopes:
         prior |= envelope.prior
@@ -202,7 +192,7 @@ def _merge_prior(envelopes: list[Envelope]) -> dict[str, str | None]:
     return prior
 
 
-def _merge_updates(envelopes: list[Envelope]) -> Mapping[str, Update]:
+def _merge_updates(envelopes: Sequence[Envelope]) -> Mapping[str, Update]:
     first = envelopes[0].updates
     for envelope in envelopes:
         if envelope.updates is not first:

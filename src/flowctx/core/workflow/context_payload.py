@@ -197,7 +197,7 @@ def _decoded(data: bytes) -> dict[str, Any] | None:
     if not isinstance(params, FrozenDict):
         return None
     outputs, metadata = found.step_outputs, found.metadata
-    if may_hold_reserved((*found.params, *outputs, *metadata)):
+    if may_hold_reserved([*found.params, *outputs, *metadata]):
         return None
     return {
         "run_id": found.run_id,

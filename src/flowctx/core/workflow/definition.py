@@ -229,7 +229,7 @@ class Workflow:
             raise ContextError(
                 f"workflow {self.name!r} is partitioned, and no partition was given; name one in the form {form}"
             )
-        if not isinstance(value, (str, Mapping)):
+        if type(value) is not PartitionKey and not isinstance(value, (str, Mapping)):
             raise PartitionError(f"partition={value!r} must be a PartitionKey, a dict of dimensions, or text")
         return key_of(value) if scheme is None else scheme.check(value)
 

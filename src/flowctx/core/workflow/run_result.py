@@ -64,7 +64,7 @@ class StepRun:
 
     @classmethod
     def of(
-        cls, name: str, ended: StepEnd, *, attempts: int, duration: timedelta, exception: BaseException | None = None
+        cls, name: str, ended: StepEnd, attempts: int, duration: timedelta, exception: BaseException | None = None
     ) -> StepRun:
         """Make the entry of a step that ran, from what says how it ended."""
         entry = object.__new__(cls)
