@@ -63,6 +63,21 @@ def test_slices_are_mapped_tasks_and_partitions_are_events(ledger: Ledger) -> No
     assert sorted(told(run)) == sorted(key(text) for text in bulk.partitions() if text != BAD)
 
 
+def test_without_outlets_no_asset_is_told(ledger: Ledger) -> None:
+    """The DAG has no task that tells of failed slices, and no task makes an event, whether or not slices fail."""
+    bulk = Bulk(ledger, "date=2012-01-02..2012-01-05", 2)
+    list(bulk.process().run())  # as a try does that dies later
+    first, second = bulk.conf["slices"]
+    conf = {**bulk.conf, "slices": [{**first, "digest": "another"}, second]}
+    dag = workflow_bulk_dag(flow, default_args={"retries": 0})
+    assert set(dag.task_ids) == {"plan", "run_slice", "result"}
+    run = ran(dag, {"bulk": conf})
+    assert told(run) == []
+    states = {(ti.task_id, ti.map_index): str(ti.state) for ti in run.get_task_instances()}
+    assert (states["run_slice", 0], states["run_slice", 1]) == ("failed", "success")
+    assert bulk.counts() == {"ok": 12}
+
+
 def test_assets_are_told_of_what_a_failed_slice_has_captured(ledger: Ledger) -> None:
     """A slice that dies for good makes no events of what it captured: a task after it does, and of nothing else."""
     bulk = Bulk(ledger, "date=2012-01-02..2012-01-05", 2)

@@ -69,6 +69,20 @@ def test_steps_can_be_told_one_by_one(ledger: Ledger) -> None:
     assert made == {"load": {"2012-01-02|T1"}, "check": {"2012-01-02|T1"}}
 
 
+def test_nothing_is_told_where_that_is_turned_off(ledger: Ledger) -> None:
+    """With ``materialize="none"``, Dagster hears of no asset: not as it runs, and not of what is told later."""
+    bulk = Bulk(ledger, "date=2012-01-02..2012-01-03")
+    list(bulk.process().run())  # as a run does that dies before it tells
+    bulk.request = replace(bulk.request, launched_at=datetime.now(UTC))
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert ran(workflow_bulk_job(flow, materialize="none"), bulk, instance).success
+        assert instance.all_asset_keys() == []
+        bulk = Bulk(ledger, "date=2012-01-04")
+        assert ran(workflow_bulk_job(flow, materialize="none"), bulk, instance).success
+        assert instance.all_asset_keys() == []
+    assert bulk.counts() == {"ok": 3}
+
+
 def test_what_cannot_be_a_bulk_job_is_refused() -> None:
     """A workflow without partitions, and a word that is none of those for ``materialize``."""
     plain = Workflow("plain")
