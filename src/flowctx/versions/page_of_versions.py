@@ -117,7 +117,11 @@ class Comparison:
         A step that a version has not is left out.
         """
         versions = {version.run_key: version for _, pair in page for version in pair if version is not None}
-        recorded = self.ledger.digests_of(self.steps, versions)
+        own, *others = self.steps  # a version says itself what the first one has recorded
+        recorded: dict[tuple[str, str], tuple[StepStatus, str | None]] = {
+            (key, own): (v.step_status, v.digest) for key, v in versions.items() if v.step_status is not None
+        }
+        recorded.update(self.ledger.digests_of(others, versions) if others else {})
         missing = [place for place in itertools.product(versions, self.steps) if place not in recorded]
         found = {
             place: None if status is not StepStatus.OK or versions[place[0]].status is RunStatus.SKIPPED else digest
