@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -115,6 +117,17 @@ def test_a_part_of_nested_nulls_is_stored_as_its_rows(kind, values):
                     == part["x"].to_pylist()
                     == same.to_arrow()["x"].to_pylist()
                 )
+
+
+def test_parts_with_nested_nulls_may_be_batches_of_a_generator():
+    """Also where a later one has decimals of fewer digits beside the nulls, and is cast."""
+    nulls = pa.list_(pa.struct([("a", pa.null())]))
+    kinds = [pa.struct([("nulls", nulls), ("price", pa.decimal128(digits, 2))]) for digits in (6, 5)]
+    values = [{"nulls": [{"a": None}] * 2, "price": Decimal(n)} for n in range(6)]
+    parts = [pa.record_batch([pa.array(values, kind)], ["x"]).slice(2, 3) for kind in kinds]
+    whole = stored(pa.table({"x": pa.array(values[2:5] * 2, kinds[0])}))
+    found = stored(part for part in parts)
+    assert (found.digest, found.to_arrow()["x"].to_pylist()) == (whole.digest, values[2:5] * 2)
 
 
 @MANY

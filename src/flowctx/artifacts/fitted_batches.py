@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from flowctx.artifacts.form import other_categories, with_children
-from flowctx.artifacts.types import T, canonical, cast_exactly, children, inner_types
+from flowctx.artifacts.form import cast_exactly, other_categories, with_children
+from flowctx.artifacts.types import T, canonical, children, inner_types
 from flowctx.core.errors import PlainDataError
 
 #: How the names begin under which polars says what the values of an Enum are; no type of Arrow's has them.

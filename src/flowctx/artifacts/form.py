@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -92,12 +93,43 @@ def cast(array: Any, kind: pa.DataType) -> Any:
         return array
     if isinstance(array, pa.ChunkedArray):
         return pa.chunked_array([cast(chunk, kind) for chunk in array.chunks], kind)
+    if T.is_null(array.type):
+        return pa.nulls(len(array), kind)
     if _is_cast_wrongly(array.type) or _is_cast_wrongly(kind):
         return _cast_by_hand(array, kind)
     try:
         return array.cast(kind)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
         return _cast_by_hand(array, kind)
+
+
+def cast_exactly(column: Any, kind: pa.DataType) -> Any:
+    """Return a column of a canonical type as another that holds its values.
+
+    Raises:
+        pyarrow.ArrowInvalid: It does not hold one of them.
+    """
+    if column.type == kind:
+        return column
+    _check_room(column, kind)
+    return cast(column, kind)
+
+
+def _check_room(column: Any, kind: pa.DataType) -> None:
+    """Refuse decimals that have too many digits for another scale: pyarrow, up to 26 at least, makes others of some."""
+    own = column.type
+    if own == kind:
+        return
+    if T.is_decimal(own) and T.is_decimal(kind):
+        digits = kind.precision - kind.scale
+        room = Decimal(f"1E{digits}")  # whatever the caller's decimal context
+        if any(end is not None and end.copy_abs() >= room for end in pc.min_max(column).as_py().values()):
+            raise pa.ArrowInvalid(f"one has more than {digits} digits before the point")
+    elif T.is_struct(own):
+        for inner, field in zip(column.flatten(), children(kind), strict=True):
+            _check_room(inner, field.type)
+    elif T.is_nested(own):
+        _check_room(pc.list_flatten(column), kind.value_type)
 
 
 @lru_cache(maxsize=1024)

@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 
 from flowctx.artifacts.conditions import Condition, wanted_columns
 from flowctx.artifacts.content import flat_column
+from flowctx.artifacts.form import cast_exactly
 from flowctx.artifacts.into_pandas import pandas_frame
 from flowctx.artifacts.into_polars import polars_frame
-from flowctx.artifacts.types import canonical, cast_exactly, common_type, rows_of, type_and_meaning, type_name
+from flowctx.artifacts.types import canonical, common_type, rows_of, type_and_meaning, type_name
 from flowctx.core.data.tables import Table
 from flowctx.core.dates.parsing import iso_instant
 from flowctx.core.errors import ArtifactError, PlainDataError

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from flowctx.artifacts.changed_cells import Comparison, differing
 from flowctx.artifacts.content import flat_column
-from flowctx.artifacts.types import cast_exactly, common_type, inner_types
+from flowctx.artifacts.form import cast_exactly
+from flowctx.artifacts.types import common_type, inner_types
 from flowctx.core.data.tables import Table
 
 #: What a column is called that was a data frame's index.

@@ -20,8 +20,9 @@ import numpy as np
 import pyarrow as pa
 
 from flowctx.artifacts.content import flat_column
+from flowctx.artifacts.form import cast_exactly
 from flowctx.artifacts.row_keys import as_array, hash_rows, numbers
-from flowctx.artifacts.types import bytes_of, canonical, cast_exactly, is_period, is_text, period_texts, type_name
+from flowctx.artifacts.types import bytes_of, canonical, is_period, is_text, period_texts, type_name
 from flowctx.core.data.tables import Table
 from flowctx.core.errors import ArtifactError, PlainDataError
 from flowctx.core.temporary_files import having_room

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -188,7 +187,7 @@ def common_type(one: pa.DataType, other: pa.DataType, *, wide: bool = False) -> 
     """Return the canonical type that holds the values of two others as they are, or ``None``.
 
     Nulls have any type, also those in lists and structs, and decimals take the larger scale, with which some have too
-    many digits: :func:`cast_exactly` refuses these.
+    many digits: ``cast_exactly`` refuses these.
 
     Args:
         one: A canonical type.
@@ -216,35 +215,6 @@ def common_type(one: pa.DataType, other: pa.DataType, *, wide: bool = False) -> 
         return pa.list_(fields[0], one.list_size)
     same_names = [field.name for field in children(one)] == [field.name for field in children(other)]
     return pa.struct(fields) if T.is_struct(one) and T.is_struct(other) and same_names else None
-
-
-def cast_exactly(column: Any, kind: pa.DataType) -> Any:
-    """Return a column of a canonical type as another that holds its values.
-
-    Raises:
-        pyarrow.ArrowInvalid: It does not hold one of them.
-    """
-    if column.type == kind:
-        return column
-    _check_room(column, kind)
-    return column.cast(kind)
-
-
-def _check_room(column: Any, kind: pa.DataType) -> None:
-    """Refuse decimals that have too many digits for another scale: pyarrow, up to 26 at least, makes others of some."""
-    own = column.type
-    if own == kind:
-        return
-    if T.is_decimal(own) and T.is_decimal(kind):
-        digits = kind.precision - kind.scale
-        room = Decimal(f"1E{digits}")  # whatever the caller's decimal context
-        if any(end is not None and end.copy_abs() >= room for end in pc.min_max(column).as_py().values()):
-            raise pa.ArrowInvalid(f"one has more than {digits} digits before the point")
-    elif T.is_struct(own):
-        for inner, field in zip(column.flatten(), children(kind), strict=True):
-            _check_room(inner, field.type)
-    elif T.is_nested(own):
-        _check_room(pc.list_flatten(column), kind.value_type)
 
 
 @lru_cache(maxsize=1024)
