@@ -114,12 +114,14 @@ class UnreadDict(LazyDict):
         new._encoded, new._read, new._known = self._encoded, self._read, known
         return new
 
-    def encoded(self, write: Callable[[Any], Any]) -> dict[str, Any]:
-        """Return a new dict with the JSON of all values: as it came, or what ``write`` makes of those that were added.
+    def encoded(self, write: Callable[[Any], Any]) -> Mapping[str, Any]:
+        """Return the JSON of all values, to be read: as it came, or what ``write`` makes of those that were added.
 
         Args:
             write: Returns the JSON form of a value.
         """
+        if not self._known:
+            return self._encoded
         data = dict(self._encoded)
         for key, value in self._known.items():
             if key not in data:

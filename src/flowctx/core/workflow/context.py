@@ -178,8 +178,7 @@ class WorkflowContext:
         if not isinstance(step_name, str) or not step_name:
             raise ContextError(f"step_name={step_name!r} must be the name of a step")
         frozen = EMPTY if output is None else as_dict(output, _output_of(step_name))
-        before = self.step_outputs
-        assert isinstance(before, FrozenDict)  # noqa: S101  # __post_init__ made it one
+        before: Any = self.step_outputs  # __post_init__ made it a FrozenDict
         return self._with(step_outputs=before.plus(step_name, frozen))
 
     def with_updates(self, updates: Mapping[str, Any] | None) -> WorkflowContext:
@@ -194,8 +193,7 @@ class WorkflowContext:
         """
         if not updates:
             return self
-        before = self.params
-        assert isinstance(before, FrozenDict)  # noqa: S101  # __post_init__ made it one
+        before: Any = self.params  # __post_init__ made it a FrozenDict
         return self._with(params=before.merged(as_dict(updates, "updates")))
 
     def with_partition(self, **dims: object) -> WorkflowContext:

@@ -52,7 +52,7 @@ def _payload_items(values: Mapping[str, Any], params: Any, outputs: Any, metadat
         outputs,
         metadata,
         checkpoint.to_dict() if checkpoint else None,
-        partition.to_dict() if partition else None,
+        None if partition is None else partition.to_dict(),
         _text(as_of_date) if as_of_date else None,
         values["capture_id"],
         values["idempotency_key"],
