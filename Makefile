@@ -53,7 +53,7 @@ test-reach: $(READY)  ## Run the adapters' tests, and a real scheduler or daemon
 test-fabric: $(READY)  ## Run batches on an Airflow with two Celery workers, one of which is killed
 	@$(BIN)/python tests/fabric
 
-test-pooled: $(READY)  ## Run 64 workers and a batch on a ledger behind PgBouncer
+test-pooled: $(READY)  ## Run 64 workers, and a batch beside prune, on a ledger behind PgBouncer
 	@$(BIN)/python tests/pooled
 
 test-page: $(READY)  ## Open the page of a batch of 100,000 partitions in Chromium, and use it

@@ -5,11 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 import sqlite3
-import time
 from dataclasses import replace
 from datetime import timedelta
 
-import psycopg
 import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -306,27 +304,6 @@ def test_looking_at_what_would_go_locks_nothing(sqlite_url, clock):
     assert (would.runs, ledger.get_run("r1").error) == (1, "written beside it")
     raw.close()
     ledger.close()
-
-
-def test_workers_that_have_nothing_to_write_take_no_connection(postgres_url):
-    """A server that takes few connections has room for any number of workers whose steps take long."""
-
-    def connections():
-        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        return watch.execute(query).fetchone()[0]
-
-    with psycopg.connect(postgres_url, autocommit=True) as watch:
-        ledgers = [SqlLedger(postgres_url) for _ in range(8)]
-        most = 0
-        for ledger in ledgers:
-            ledger.list_runs()
-            most = max(most, connections())
-        while connections():
-            time.sleep(0.05)
-        assert most >= 1
-        assert [ledger.list_runs() for ledger in ledgers] == [[]] * 8
-        for ledger in ledgers:
-            ledger.close()
 
 
 def test_whether_anything_is_noted_is_told_by_an_index(postgres_url):
