@@ -8,7 +8,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e test-reach test-fabric test-pooled test-page lint format docs package bench clean
+.PHONY: help setup demo test e2e test-reach test-fabric test-pooled test-page test-charts lint format docs package bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ test-pooled: $(READY)  ## Run 64 workers, and a batch beside prune, on a ledger 
 
 test-page: $(READY)  ## Open the page of a batch of 100,000 partitions in Chromium, and use it
 	@$(BIN)/python -m pytest -q tests/page
+
+test-charts: $(READY)  ## Validate the values of the Kubernetes page: AIRFLOW= and DAGSTER=, each a values.schema.json
+	@$(BIN)/python tests/documentation/chart_values.py $(AIRFLOW) $(DAGSTER)
 
 lint: $(READY)  ## Check style, types and the arrows between the modules
 	@$(BIN)/ruff check
