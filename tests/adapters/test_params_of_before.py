@@ -293,7 +293,9 @@ def test_what_was_noted_before_the_batch_was_planned_runs_here(name: str, tmp_pa
     with closing(open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")) as ledger:
         status_on(name, server, ledger)
         here = Backfill(flow, "date=2012-01-02,tier=T2", "b", ledger=ledger)
+        assert here.plan().would_run == 1
         assert here.launch(LocalLauncher(ledger, 1)).ended == {PartitionState.OK: 1}
+        assert here.plan().would_run == 0
         assert [run.recorded for run in ledger.batches.iter_outcomes("b")] == [True]
         assert here.launch(LocalLauncher(ledger, 1)).before == {PartitionState.OK: 1}
 

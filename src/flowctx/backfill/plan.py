@@ -199,13 +199,13 @@ class Backfill:
         return self._plan(RunsAgain(retry_failed=retry_failed, retry_skipped=retry_skipped))
 
     def _plan(self, again: RunsAgain) -> Plan:
-        states: dict[PartitionState, int] = {}
-        not_again, selected = 0, SelectedTexts(self.selection)
+        known, keys = self.ledger.find_batch(self.batch_id), self.selection
+        compared = known is None or known.selection is not None  # else what an engine called done may run again
+        states, not_again, selected = dict[PartitionState, int](), 0, SelectedTexts(keys)
         for run in self.ledger.batches.iter_standings(self.batch_id, self.workflow.name):
             if run.partition in selected:
                 states[run.state] = states.get(run.state, 0) + 1
-                not_again += not again.runs(run, None)
-        keys = self.selection
+                not_again += not again.runs(run, None) and (compared or run.recorded or not run.state.done)
         return Plan(total=len(keys), first=keys[0], last=keys[-1], states=states, would_run=len(keys) - not_again)
 
     def _check(self, from_step: str | None) -> None:
