@@ -54,7 +54,7 @@ def test_a_batch_goes_on_with_its_own_values(ledger, again):
     assert [dict(found) for found in outputs(other, "fetch", ledger=ledger).values()] == [{"params": {"x": 1}}]
 
 
-def test_partitions_that_were_made_with_others_are_counted_once(ledger, url):
+def test_partitions_that_were_made_with_others_are_counted_once(ledger, url, caplog):
     """The run that counts does, of partitions that are selected; a damaged context hides none of the others."""
     flow = Workflow("counted", partitions=PartitionScheme(n=list("123456")), params={"x": 0})
     flow.step("load")(lambda ctx: None)
@@ -81,6 +81,7 @@ def test_partitions_that_were_made_with_others_are_counted_once(ledger, url):
         raw.execute('UPDATE flowctx_attempt SET context = replace(context, \'"x":7\', \'"x":{"$date":[]}\')')
     found = BatchStatus.of(ledger, "b", flow)
     assert (found.counts, found.other_params) == ({"ok": 5}, 2)
+    assert "batch b: for which dates its runs were is not known" in caplog.text
 
 
 FUND = {"proxy_fund": "GROWTH", "limit": 3}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from array import array
 from collections import Counter
@@ -9,6 +10,9 @@ from collections.abc import Sequence
 
 from flowctx.core.batches.records import BatchRecord, PartitionState, Standing
 from flowctx.core.durability.ledger import Ledger
+from flowctx.core.errors import PayloadError
+
+logger = logging.getLogger("flowctx")
 
 #: So many runs of a batch are looked at, in less than a second.
 _MOST = 1000
@@ -39,7 +43,12 @@ def count_by_date(
     if runs <= len(partitions) or any(_DATED.search(one.partition) for one in partitions[:1]):
         return {}
     found: dict[str, dict[str, PartitionState]] = {}
-    for run in ledger.list_runs(workflow=batch.workflow, batch_id=batch.batch_id, limit=_MOST):
+    try:
+        known = ledger.list_runs(workflow=batch.workflow, batch_id=batch.batch_id, limit=_MOST)
+    except PayloadError as exc:
+        logger.warning("batch %s: for which dates its runs were is not known: %s", batch.batch_id, exc)
+        return {}
+    for run in known:
         if run.context.partition is None or run.context.as_of_date is None:
             continue
         of_date = found.setdefault(str(run.context.partition), {})
