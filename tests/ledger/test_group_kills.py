@@ -16,14 +16,8 @@ from killed_worker import COUNT, STEPS, KillableWorker, effects, made
 
 #: How often a worker is killed; ``FLOWCTX_TEST_KILLS=300`` for the long run.
 KILLS = int(os.environ.get("FLOWCTX_TEST_KILLS", "1"))
-#: Databases, without inputs and with, a group or a step in each commit: all pairs, and in the long run all.
-PAIRS = [
-    ("sqlite", "short", True),
-    ("sqlite", "reading", False),
-    ("postgres", "short", False),
-    ("postgres", "reading", True),
-]
-CASES = PAIRS if KILLS < 10 else list(product(("sqlite", "postgres"), ("short", "reading"), (True, False)))
+#: Databases, without inputs and with, a group or a step in each commit.
+CASES = list(product(("sqlite", "postgres"), ("short", "reading"), (True, False)))
 
 
 def tasks(path, told, *, again):
