@@ -24,6 +24,7 @@ def write(url, number):
     """Record a run over a ledger of one's own, and return how it ended."""
     ctx = make_context(workflow="flow", run_id=f"r{number}", partition={"n": str(number)}, batch_id="b")
     ledger = SqlLedger(url)
+    ledger._database.settings = ("lock_timeout = '300s'",)  # however long it takes until all are there
     try:
         run = ledger.begin(RunRecord(workflow="flow", context=ctx, steps=("a", "b")))
         for step in run.steps:
