@@ -50,7 +50,7 @@ e2e: $(READY)  ## Run the slow tests: real schedulers, daemons and web servers, 
 test-reach: $(READY)  ## Run the adapters' tests, and a real scheduler or daemon, on each engine
 	@$(BIN)/python tests/reach $(ENGINE)
 
-test-fabric: $(READY)  ## Run batches on an Airflow with two Celery workers, one of which is killed
+test-fabric: $(READY)  ## Run batches on an Airflow with two Celery workers, which are killed
 	@$(BIN)/python tests/fabric
 
 test-pooled: $(READY)  ## Run 64 workers, and a batch beside prune, on a ledger behind PgBouncer
