@@ -68,7 +68,7 @@ def run_commands(kind: str, url: str) -> None:
     """Run each command once, as in a shell."""
     title = f"{kind}: commands on a ledger of {RUNS:,} runs"
     table = Table(title=title, caption="budget: 1 s a command, and 1 s until a batch starts", title_justify="left")
-    for column in ("command", "seconds", "until the first step", "processor", "of the server"):
+    for column in ("command", "seconds", "until the first step", "processor", "of the server", "memory, peak"):
         table.add_column(column, justify="left" if column == "command" else "right")
     clock = server_time(url)
     for name, args in {**commands(RUNS), **launches(RUNS)}.items():
@@ -79,7 +79,8 @@ def run_commands(kind: str, url: str) -> None:
 
 def _cells(took: Took) -> list[str]:
     first = human(took.first) if took.first is not None else ""
-    return [human(took.seconds), first, human(took.cpu), human(took.server) if took.server else ""]
+    server = human(took.server) if took.server else ""
+    return [human(took.seconds), first, human(took.cpu), server, f"{took.memory:,.0f} MB"]
 
 
 def measure(kind: str, url: str) -> None:

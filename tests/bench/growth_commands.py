@@ -33,6 +33,8 @@ class Took(NamedTuple):
     first: float | None
     #: Its exit code.
     code: int
+    #: The most memory of one of its processes, in MB.
+    memory: float
 
 
 def commands(runs: int) -> dict[str, list[str]]:
@@ -144,4 +146,4 @@ def run(url: str, args: list[str], clock: Callable[[], float]) -> Took:
     begun = float(first.read_text()) - at if first.exists() else None
     first.unlink(missing_ok=True)
     cpu, code = usage.ru_utime + usage.ru_stime, os.waitstatus_to_exitcode(status)
-    return Took(took, cpu, clock() - server, begun, code)
+    return Took(took, cpu, clock() - server, begun, code, usage.ru_maxrss / 1024)
