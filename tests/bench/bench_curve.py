@@ -41,10 +41,14 @@ def curve(kind: str, url: Any) -> None:
     """Measure a table of sizes and workers: partitions a second, also as a share of one worker's and of the steps'."""
     title = f"{kind}: partitions of five steps, {os.cpu_count()} processors; the steps in a loop: {alone():,.0f}/s"
     table = Table(
-        title=title, caption=f"budget, of the example's steps: {budget(kind)}", title_justify="left", box=SIMPLE
+        title=title,
+        caption=f"budget, of the example's steps: {budget(kind)}",
+        title_justify="left",
+        box=SIMPLE,
+        padding=(0, 0, 0, 1),
     )
     for column in HEAD:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=column in HEAD[:2])
     for size in SIZES:
         one = 0.0
         for workers in WORKERS:
