@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -41,7 +40,7 @@ def envelope_of(output: dict[str, Any], **updates: Any) -> Envelope:
 def comes_back(connection: psycopg.Connection, envelope: Envelope) -> None:
     payload = for_column(envelope.to_payload())
     found = Envelope.from_payload(from_column(through(connection, payload)))
-    assert replace(found, updates={}) == replace(envelope, updates={})
+    assert found._replace(updates={}) == envelope._replace(updates={})
     assert [(u.by, u.over) for u in found.updates.values()] == [(u.by, u.over) for u in envelope.updates.values()]
     assert same(found.output, envelope.output)
     assert same({key: update.value for key, update in found.updates.items()}, envelope.own_updates)

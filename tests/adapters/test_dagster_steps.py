@@ -285,7 +285,7 @@ class Doubling(WorkflowIOManager):
     def handle_output(self, context, obj):
         """Change it."""
         if context.asset_key.path[-1] == "one":
-            obj = replace(obj, envelope=replace(obj.envelope, output=freeze({"n": 2})))
+            obj = replace(obj, envelope=obj.envelope._replace(output=freeze({"n": 2})))
         super().handle_output(context, obj)
 
 

@@ -27,7 +27,7 @@ from flowctx.backfill.same_batch import (
 )
 from flowctx.backfill.selected import scheme_of
 from flowctx.backfill.selected_texts import SelectedTexts
-from flowctx.backfill.settling import Settling
+from flowctx.backfill.settling import CALLED_DONE, Settling
 from flowctx.backfill.superseding import warn_of_superseded
 from flowctx.bulk import importable
 from flowctx.core.batches.launcher import Launcher
@@ -205,7 +205,7 @@ class Backfill:
         for run in self.ledger.batches.iter_standings(self.batch_id, self.workflow.name):
             if run.partition in selected:
                 states[run.state] = states.get(run.state, 0) + 1
-                not_again += not again.runs(run, None) and (compared or run.recorded or not run.state.done)
+                not_again += not again.runs(run, None) and (compared or run.recorded or run.state not in CALLED_DONE)
         return Plan(total=len(keys), first=keys[0], last=keys[-1], states=states, would_run=len(keys) - not_again)
 
     def _check(self, from_step: str | None) -> None:

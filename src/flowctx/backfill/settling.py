@@ -25,6 +25,9 @@ from flowctx.core.workflow.definition import Workflow
 
 logger = logging.getLogger("flowctx")
 
+#: How an engine calls a run that is done; what was pruned, the ledger says.
+CALLED_DONE = (PartitionState.OK, PartitionState.SKIPPED)
+
 #: So many runs of a batch are looked at.
 _MOST = 10_000
 #: What to do where the ledger has nothing of what an engine calls done.
@@ -207,7 +210,7 @@ def unconfirmed(
     """
     selected = None if workflow.partitions is None else SelectedTexts(workflow.partitions.select(batch.selection))
     for run in batches.iter_outcomes(batch.batch_id, workflow=workflow.name):
-        noted = not run.recorded and run.state in (PartitionState.OK, PartitionState.SKIPPED)
+        noted = not run.recorded and run.state in CALLED_DONE
         if noted and (workflow.name, run.partition) not in told_of and selected and run.partition in selected:
             why = f"{run.engine} called it {run.state} before the batch was planned, and the ledger has nothing of it"
             again = replace(run, state=PartitionState.PARTIAL, error=why, ended_at=None)
