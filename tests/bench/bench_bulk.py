@@ -1,7 +1,8 @@
 """The example in bulk and natively, on a real Airflow and a real Dagster, beside a local batch of two workers.
 
 All of it runs in bulk, and natively the last 100 partitions, each of which is a run of the engine:
-``FLOWCTX_BENCH_NATIVE=20`` for another number, and 0 for none. What all would take natively is extrapolated.
+``FLOWCTX_BENCH_NATIVE=20`` for another number, and 0 for none. What all would take natively is extrapolated. With
+``FLOWCTX_BENCH_EVENTS=0`` the engines are told of no partition in bulk.
 """
 
 from __future__ import annotations
@@ -31,21 +32,24 @@ EVERYTHING = "date=2000-03-01..2013-03-01"
 WARM = "date=2013-02-25..2013-03-01,symbol=IBM"
 #: How many partitions run natively: whole dates of five symbols.
 NATIVE = int(os.environ.get("FLOWCTX_BENCH_NATIVE", "100"))
+#: Whether an engine is told of each partition that it runs in bulk.
+EVENTS = os.environ.get("FLOWCTX_BENCH_EVENTS", "1") != "0"
 
-AIRFLOW = """
+AIRFLOW = f"""
 from airflow.sdk import Asset
 from flowctx.airflow import workflow_bulk_dag, workflow_dag
 from flowctx.examples.prices import prices
 
 dag = workflow_dag(prices)
-bulk = workflow_bulk_dag(prices, outlets=[Asset("prices")])
+bulk = workflow_bulk_dag(prices, outlets={'[Asset("prices")]' if EVENTS else ()})
 """
-DAGSTER = """
+DAGSTER = f"""
 import dagster as dg
 from flowctx.dagster import workflow_bulk_job, workflow_definitions
 from flowctx.examples.prices import prices
 
-defs = dg.Definitions.merge(workflow_definitions(prices), dg.Definitions(jobs=[workflow_bulk_job(prices)]))
+bulk = workflow_bulk_job(prices, materialize={"last" if EVENTS else "none"!r})
+defs = dg.Definitions.merge(workflow_definitions(prices), dg.Definitions(jobs=[bulk]))
 """
 MATERIALIZED = "{ assetNodes { partitionStats { numMaterialized } } }"
 
