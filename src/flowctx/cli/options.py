@@ -22,7 +22,7 @@ from flowctx.core.errors import BatchError, CalendarError, ContextError, Flowctx
 from flowctx.core.masking import mask_text
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
-from flowctx.core.workflow.import_path import import_workflow
+from flowctx.core.workflow.import_path import import_workflow, is_import_path
 from flowctx.core.workflow.named_workflows import named_workflows
 from flowctx.core.workflow.parameters import Parameter, typed_value
 from flowctx.ledger import default_ledger_url, open_ledger
@@ -36,8 +36,6 @@ _LARGEST = 2**63 - 2
 _ELSEWHERE = "name a ledger elsewhere: --ledger sqlite:////folder/ledger.db, or FLOWCTX_LEDGER_URL"
 #: What looks like a date, and should be one.
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-#: A workflow in a file, in whichever folder.
-_FILE = re.compile(r".+\.py(:\w+)?")
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -275,7 +273,7 @@ def own_name(ctx: click.Context, param: click.Parameter, text: str | None) -> st
 
 def _places(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> list[str]:
     for text in texts if param.name == "targets" and not ctx.resilient_parsing else ():
-        if "=" in text and ":" not in text.partition("=")[0] and not _FILE.fullmatch(text):
+        if "=" in text and ":" not in text.partition("=")[0] and not is_import_path(text):
             raise CommandError(f"{text!r} is no workflow; which partitions: --select {shlex.quote(text)}")
     return [_place(ctx, param, text) for text in texts]
 

@@ -13,7 +13,7 @@ from flowctx.core.data.tables import Table
 from flowctx.core.durability.ledger import Ledger
 from flowctx.core.durability.records import RunRecord, RunStatus, StepRecord
 from flowctx.core.execution.artifacts import ArtifactStore
-from flowctx.core.execution.envelope import Envelope, load_output
+from flowctx.core.execution.envelope import whole_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.definition import Workflow
 from flowctx.core.workflow.result import StepStatus
@@ -73,7 +73,7 @@ class Recorded:
         for record in steps.values():
             bind(record.updates, store)
         outputs = {
-            name: load_output(Envelope(step=name, output=record.output), store)
+            name: whole_output(name, record.output, store)
             for name, record in steps.items()
             if record.status is StepStatus.OK
         }

@@ -9,7 +9,7 @@ from flowctx.core.durability.ledger import RunLedger
 from flowctx.core.durability.records import COMPLETE, RunKey, RunRecord, StepRecord
 from flowctx.core.durability.resumption import envelopes
 from flowctx.core.execution.artifacts import ArtifactStore
-from flowctx.core.execution.envelope import Envelope, load_output
+from flowctx.core.execution.envelope import Envelope, whole_output
 from flowctx.core.partitions.key import PartitionKey
 from flowctx.core.workflow.result import StepStatus
 
@@ -22,7 +22,7 @@ def load_record(record: StepRecord, store: ArtifactStore | None) -> FrozenDict:
         PayloadError: There is no store to ask.
     """
     bind(record.updates, store)
-    return load_output(Envelope(step=record.step, output=record.output), store)
+    return whole_output(record.step, record.output, store)
 
 
 def recorded_envelope(

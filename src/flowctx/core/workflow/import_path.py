@@ -105,6 +105,16 @@ def workflows_beside(import_path: str) -> list[Workflow]:
     return list(_workflows_of(_place(import_path)[0]).values())
 
 
+def is_import_path(text: str) -> bool:
+    """Return whether a text says where a workflow may be: a module or a file, and a name in it if it has one.
+
+    Example:
+        >>> is_import_path("day=monday/flows.py:nav"), is_import_path("day=monday")
+        (True, False)
+    """
+    return _TARGET.fullmatch(text) is not None
+
+
 def _place(import_path: str) -> tuple[str, str | None]:
     match = _TARGET.fullmatch(import_path)
     if match is None:
