@@ -125,9 +125,9 @@ def test_parts_with_nested_nulls_may_be_batches_of_a_generator():
     kinds = [pa.struct([("nulls", nulls), ("price", pa.decimal128(digits, 2))]) for digits in (6, 5)]
     values = [{"nulls": [{"a": None}] * 2, "price": Decimal(n)} for n in range(6)]
     parts = [pa.record_batch([pa.array(values, kind)], ["x"]).slice(2, 3) for kind in kinds]
-    whole = stored(pa.table({"x": pa.array(values[2:5] * 2, kinds[0])}))
+    in_one_part = stored(pa.table({"x": pa.array(values[2:5] * 2, kinds[0])}))
     found = stored(part for part in parts)
-    assert (found.digest, found.to_arrow()["x"].to_pylist()) == (whole.digest, values[2:5] * 2)
+    assert (found.digest, found.to_arrow()["x"].to_pylist()) == (in_one_part.digest, values[2:5] * 2)
 
 
 @MANY

@@ -68,22 +68,22 @@ def main(selection: str = EVERYTHING) -> None:
     """Print how long each takes from the command to its end, with the same ledger on PostgreSQL."""
     seconds: dict[str, float] = {}
     assert prices.partitions is not None
-    whole = len(prices.partitions.select(selection))
+    total = len(prices.partitions.select(selection))
     with tempfile.TemporaryDirectory() as folder, postgres_server() as server, postgres_database(server) as ledger:
         env = {**os.environ, "FLOWCTX_LEDGER_URL": ledger}
         local = f"a local batch, {LANES} workers"
-        seconds[local] = whole * backfill("local", selection, env, *_lanes())
+        seconds[local] = total * backfill("local", selection, env, *_lanes())
         for engine in engines(Path(folder), server, ledger):
             name, there = engine.name, {**env, **engine.reach}
             backfill(f"warm-{name}", WARM, there, *_lanes(), "--on", name, "--bulk")
             in_bulk = backfill(f"bulk-{name}", selection, there, *_lanes(), "--on", name, "--bulk")
-            seconds[f"in bulk on {name}, {LANES} slices at a time"] = whole * in_bulk
+            seconds[f"in bulk on {name}, {LANES} slices at a time"] = total * in_bulk
             console.print(f"  {engine.told():,} partitions of which {name}'s assets were told")
-            seconds[f"{local}, again after {name}"] = whole * backfill(f"after-{name}", selection, env, *_lanes())
+            seconds[f"{local}, again after {name}"] = total * backfill(f"after-{name}", selection, env, *_lanes())
             if NATIVE:
                 natively = backfill(f"native-{name}", f"date=last:{-(-NATIVE // len(SYMBOLS))}", there, "--on", name)
-                seconds[f"natively on {name}, from {NATIVE} partitions"] = whole * natively
-    show(f"{whole:,} partitions of five steps", seconds, unit="in all", budget="in bulk at most 2x the local batch")
+                seconds[f"natively on {name}, from {NATIVE} partitions"] = total * natively
+    show(f"{total:,} partitions of five steps", seconds, unit="in all", budget="in bulk at most 2x the local batch")
 
 
 def _lanes() -> list[str]:

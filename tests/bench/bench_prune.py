@@ -59,14 +59,14 @@ def beside(url: str) -> list[str]:
         alone = (ended(ledger) - before) / (time.perf_counter() - started)
         before, started = ended(ledger), time.perf_counter()
         prune = [*COMMAND, "ledger", "prune", "--days", "30", "--json"]
-        said = subprocess.run(prune, env=env, check=True, capture_output=True, text=True).stdout
+        stdout = subprocess.run(prune, env=env, check=True, capture_output=True, text=True).stdout
         took = time.perf_counter() - started
         with_prune = (ended(ledger) - before) / took
         assert batch.poll() is None, "the batch ended before the prune: look at fewer runs"
         batch.send_signal(signal.SIGINT)
     ledger.close()
     ratio = f"{with_prune / alone:.2f}×"
-    return [f"{alone:,.0f}", f"{with_prune:,.0f}", ratio, human(took), f"{json.loads(said)['runs']:,}"]
+    return [f"{alone:,.0f}", f"{with_prune:,.0f}", ratio, human(took), f"{json.loads(stdout)['runs']:,}"]
 
 
 def ended(ledger: SqlLedger) -> int:

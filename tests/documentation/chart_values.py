@@ -53,15 +53,15 @@ def faults(schema_file: Path, values: Values, of_parent: Values | None = None) -
     """Yield what is wrong with values for a chart, whose own ``values.yaml`` lies beside its schema."""
     schema = json.loads(schema_file.read_text(), object_hook=_within_the_document)
     own = merged(yaml.safe_load(schema_file.with_name("values.yaml").read_text()), of_parent or {})
-    whole = merged(own, values)
-    for error in validator_for(schema)(schema).iter_errors(whole):
+    computed = merged(own, values)
+    for error in validator_for(schema)(schema).iter_errors(computed):
         yield f"{'.'.join(map(str, error.absolute_path))}: {error.message[:300]}"
     top = {**schema, "additionalProperties": False}  # Dagster's leaves its top open
     yield from (f"{name}: not in the schema" for name in unknown(values, [top], schema))
     for below in sorted(schema_file.parent.glob("charts/*/values.schema.json")):
         name = below.parent.name
         if name in values:
-            inherited = {**whole[name], "global": whole.get("global") or {}}
+            inherited = {**computed[name], "global": computed.get("global") or {}}  # Helm, too, makes one where none is
             yield from (f"{name}: {fault}" for fault in faults(below, values[name], inherited))
 
 

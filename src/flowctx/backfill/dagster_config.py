@@ -66,7 +66,7 @@ def with_params(
 
 def _params_of_run(run: Mapping[str, Any], workflow: Workflow) -> Mapping[str, Any]:
     resource = ((run["runConfig"] or {}).get("resources") or {}).get(f"{workflow.name}_params") or {}
-    params: Mapping[str, Any] = resource.get("config") or {}
+    params: Mapping[str, Any] = resource.get("config") or {}  # what was launched without was given none
     return params
 
 

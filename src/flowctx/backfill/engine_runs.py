@@ -45,7 +45,7 @@ def _record_chunk(batches: BatchStore, batch_id: str, workflow: str, chunk: list
     known = {run.partition: run for run in batches.iter_outcomes(batch_id, texts, workflow=workflow)}
     best: dict[str, PartitionRun] = {}
     for run in chunk:
-        before = best.get(run.partition) or known.get(run.partition)
+        before = best.get(run.partition, known.get(run.partition))
         if before is not None and before.run_id == run.run_id and (_stopped(before, run) or _was_done(before, run)):
             best[run.partition] = before
         elif before is not None and before.run_id == run.run_id and before.recorded:
@@ -53,7 +53,7 @@ def _record_chunk(batches: BatchStore, batch_id: str, workflow: str, chunk: list
         elif before is not None and before.run_id == run.run_id and not before.state.done:
             best[run.partition] = replace(run, last_seen_at=max(run.last_seen_at, before.last_seen_at))
         else:
-            best[run.partition] = winning_outcome([run, *([before] if before else [])])
+            best[run.partition] = winning_outcome([run] if before is None else [run, before])
     news = [replace(run, workflow=workflow) for text, run in best.items() if run != known.get(text)]
     batches.record_outcomes(batch_id, news)
 

@@ -254,7 +254,7 @@ def _version(row: Any, step: str, keys: Mapping[str, PartitionKey]) -> Version:
         known = () if ended is not None else msgspec.json.decode(in_workflow, type=tuple[str, ...])
         has_step = ended is not None or step in known
         return Version(
-            partition=(keys.get(partition) or PartitionKey.parse(partition)) if partition else None,
+            partition=keys[partition] if partition in keys else PartitionKey.parse(partition) if partition else None,
             subject=subject or "",
             capture_id=capture_id,
             revision=int(revision),
